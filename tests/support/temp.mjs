@@ -1,0 +1,10 @@
+// A directory that goes away with the process that asked for it. A test file is a process.
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+export function tempDir() {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'postern-test-'));
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
