@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The configuration: one YAML file, read with libcyaml against the one schema in config_schema.c, then
+ * judged as a whole. After loading it is const and passed down; no module reads the environment. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/user.h"
+
+struct config_strings {
+    char **entries; /* NUL-terminated strings */
+    unsigned count;
+};
+
+struct config_tls {
+    char *certificate_file;
+    char *key_file;
+    char *client_ca_file; /* webhook only; NULL elsewhere */
+};
+
+struct config_address { /* parsed "host:port"; an IPv6 host stands in brackets */
+    char *text;         /* as written */
+    char *host;         /* numeric, without brackets */
+    uint16_t port;
+};
+
+struct config_link {
+    char *label;
+    char *url;
+    struct config_strings groups; /* exact Okta group names that see it; empty: everybody */
+};
+
+struct config_cluster {
+    char *name;   /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63; used in paths and labels */
+    char *server; /* https URL of the API server, for kubectl; may be NULL */
+    char *certificate_authority_file;     /* of the API server; may be NULL */
+    char *audience;                       /* the aud of this cluster's tokens; default: the name */
+    struct config_strings client_names;   /* default: kube-apiserver.<name> */
+    char *client_ca_file;                 /* default: webhook.tls.client_ca_file */
+    struct config_strings api_audiences;  /* empty: status.audiences is left out */
+    struct config_strings allowed_groups; /* exact Okta group names; empty: everybody */
+};
+
+struct config {
+    char *path; /* of the file */
+
+    bool has_portal;
+    struct {
+        char *url; /* https, no trailing slash, no path in this version; the issuer of our tokens */
+        struct config_address listen;
+        struct config_tls tls;
+        int64_t session_idle_ms, session_kubeconfig_idle_ms, session_lifetime_ms;
+        int session_per_user;
+        struct config_link *links;
+        unsigned link_count;
+        struct config_strings admin_groups;
+        char *
+            title; /* "Kubernetes at example.com": shown on the sign-in page; default from url's host */
+    } portal;
+
+    bool has_webhook;
+    struct {
+        struct config_address listen;
+        struct config_tls tls;
+    } webhook;
+
+    struct {
+        struct config_address listen; /* default 127.0.0.1:9090 */
+    } operations;
+
+    struct {
+        char *issuer;
+        char *client_id;
+        char *client_secret_file;
+        char *certificate_authority_file; /* NULL: the system's roots */
+        bool user_in_idtoken;
+        struct config_strings scopes;
+        char *claims[USER_ATTRIBUTES]; /* names of the claims */
+        char *claim_groups;
+    } oidc;
+
+    struct {
+        enum user_attribute username_claim;
+        char *username_prefix;
+        struct config_strings allowed_groups; /* exact Okta group names; empty: everybody */
+        struct config_strings groups_include; /* POSIX extended expressions; empty: all */
+        char *groups_prefix;
+    } users;
+
+    struct {
+        int64_t fresh_ms, max_age_ms, stale_if_error_ms;
+    } identity;
+
+    struct {
+        int64_t lifetime_ms, leeway_ms;
+        char *algorithm; /* "ES256" */
+        char *keys_directory;
+    } tokens;
+
+    struct {
+        enum config_store { STORE_SQLITE, STORE_MEMORY } kind;
+        char *path;
+        struct config_strings seal_key_files;
+    } store;
+
+    struct {
+        char *level; /* "debug" "info" "warn" "error" */
+    } log;
+
+    unsigned workers; /* event loops; 0: one per core, at most 4 */
+
+    struct config_cluster *clusters;
+    unsigned cluster_count;
+};
+
+/* Every complaint, one a line: "FILE:LINE:COLUMN: key.path: what" for the first schema error, then
+ * "FILE: key.path: what" for each semantic one. */
+struct config_problems {
+    struct text text;
+    unsigned count;
+};
+
+/* Reads and judges the file without touching the network or other files. NULL when there is any problem;
+ * problems->text.pool must be set by text_init. The caller frees with config_free. */
+struct config *config_load(const char *path, struct config_problems *problems);
+/* The same from memory (path is only for messages), for tests and fuzzing. */
+struct config *config_load_bytes(const char *path, const char *bytes, size_t len,
+                                 struct config_problems *problems);
+void config_free(struct config *self);
+
+/* Adds one semantic complaint, as config_load does; for checks that other folders make of files and keys. */
+void config_complain(struct config_problems *problems, const struct config *config,
+                     const char *key_path, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Writes the effective values as YAML, defaults included. Files are named, their contents never shown. */
+void config_print(const struct config *self, struct text *out);
+
+/* "250ms" "30s" "15m" "12h" "30d": one number with one unit. */
+MUST_CHECK bool config_parse_duration(const char *text, int64_t *out_ms);
+MUST_CHECK bool config_parse_address(const char *text,
+                                     struct config_address *out); /* out's strings are malloc'ed */

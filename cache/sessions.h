@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sign-ins (logins) and kubeconfig sessions (grants), all in memory on every replica, behind them a store.
+ * A session's limits are judged when it is read; the sweeper only tidies up. All sessions of one user live
+ * in one shard, which their ids name in their first byte, so one lock covers whatever belongs together.
+ *
+ * Order of writes (design section 7): a sign-in commits, then enters memory, then is answered; a sign-out
+ * leaves memory first, then commits, then is answered. */
+#pragma once
+
+#include <h2o.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/crypto.h"
+#include "base/error.h"
+#include "base/loop.h"
+#include "base/user.h"
+#include "cache/store.h"
+
+#define SESSION_ID_SIZE   24 /* base64url of 16 bytes, and NUL: a public name, never a credential */
+#define SESSION_UID_SIZE  256 /* OIDC: sub is at most 255 ASCII characters */
+#define SESSION_NAME_SIZE 128
+
+struct session_limits {
+    int64_t idle_ms;            /* of a browser */
+    int64_t kubeconfig_idle_ms; /* of a grant */
+    int64_t lifetime_ms;        /* of a login with everything below it */
+    int per_user; /* live logins and grants together; beyond, the least recently used one ends */
+};
+
+enum session_end {
+    SESSION_SIGNED_OUT,
+    SESSION_IDLE_TOO_LONG,
+    SESSION_LIFETIME_OVER,
+    SESSION_REFUSED_BY_OKTA,
+    SESSION_PUSHED_OUT,   /* per_user */
+    SESSION_PARENT_ENDED, /* a grant whose login ended */
+};
+const char *session_end_name(enum session_end reason); /* snake_case, for audit lines */
+
+/* Told once for each session that ends, on whatever thread ended it, without locks held. */
+struct session_ended {
+    bool is_grant;
+    const char *id, *uid, *cluster; /* cluster: NULL for a login */
+    enum session_end reason;
+    const struct provider_tokens *tokens; /* of a login, to be revoked; NULL for a grant */
+};
+typedef void (*session_ended_cb)(void *ctx, const struct session_ended *ended);
+
+struct sessions;
+
+/* Loads the store (sessions past their limits and orphans are deleted). seal_keys and store are borrowed. */
+MUST_CHECK bool sessions_new(const struct session_limits *limits, struct store *store,
+                             const struct seal_keys *seal_keys, int64_t now_ms,
+                             session_ended_cb ended, void *ended_ctx, struct sessions **out,
+                             struct error *err);
+void sessions_free(struct sessions *self);
+
+/* ---- sign-ins ---- */
+struct session_login { /* a copy; the time stamps are wall-clock milliseconds */
+    char id[SESSION_ID_SIZE];
+    char uid[SESSION_UID_SIZE];
+    int64_t created_ms, last_used_ms;
+    int64_t ends_ms;      /* when the lifetime ends it, whatever happens */
+    int64_t idle_ends_ms; /* when the browser must sign in again if nothing happens */
+    char address[64];     /* from where it was made */
+};
+struct session_login_input { /* copied */
+    const char *uid;
+    const struct provider_tokens *tokens;
+    const char *address;
+};
+/* cookie: the secret value for the browser, NULL on failure (err says why); lives until the callback returns. */
+typedef void (*session_login_cb)(void *ctx, const char *cookie, const struct session_login *login,
+                                 const struct error *err);
+void sessions_add_login(struct sessions *self, struct loop *loop,
+                        const struct session_login_input *input, int64_t now_ms,
+                        session_login_cb cb, void *ctx);
+
+enum session_state {
+    SESSION_LIVE,
+    SESSION_UNKNOWN, /* never was, was ended, or the cookie's secret is wrong */
+    SESSION_IDLE,    /* not used for too long */
+    SESSION_OVER,    /* its lifetime, or its login's, is over */
+};
+/* Looks the browser's cookie up (secret compared in constant time) and, when live, counts as use. */
+enum session_state sessions_find_login(struct sessions *self, h2o_iovec_t cookie, int64_t now_ms,
+                                       struct session_login *out);
+
+/* ---- kubeconfig sessions ---- */
+struct session_grant {
+    char id[SESSION_ID_SIZE];
+    char login_id[SESSION_ID_SIZE];
+    char uid[SESSION_UID_SIZE];
+    char cluster[64];
+    char name[SESSION_NAME_SIZE];
+    char address[64];
+    int64_t created_ms, last_used_ms, ends_ms;
+};
+struct session_grant_input { /* copied */
+    const char *login_id, *cluster, *name, *address;
+};
+typedef void (*session_grant_cb)(void *ctx, const struct session_grant *grant,
+                                 const struct error *err); /* grant NULL: failed */
+/* REJECTED when the login ended meanwhile. */
+void sessions_add_grant(struct sessions *self, struct loop *loop,
+                        const struct session_grant_input *input, int64_t now_ms,
+                        session_grant_cb cb, void *ctx);
+/* The hot path: judges the grant and its login; when live, counts as use. out may be NULL. */
+enum session_state sessions_use_grant(struct sessions *self, const char *id, int64_t now_ms,
+                                      struct session_grant *out);
+
+/* ---- ending ---- */
+/* written: false when the store could not be written yet; it is tried again in the background. */
+typedef void (*session_done_cb)(void *ctx, bool written);
+/* The login with its grants leaves memory before this returns. cb may be NULL. An unknown id is done at once (deferred). */
+void sessions_end_login(struct sessions *self, struct loop *loop, const char *login_id,
+                        enum session_end reason, session_done_cb cb, void *ctx);
+void sessions_end_grant(struct sessions *self, struct loop *loop, const char *id,
+                        enum session_end reason, session_done_cb cb, void *ctx);
+
+/* ---- the provider's tokens of a user's logins, for the identity loader ---- */
+struct session_tokens {
+    char login_id[SESSION_ID_SIZE];
+    struct provider_tokens tokens; /* copies; the caller disposes */
+};
+/* At most max live logins of the user, most recently used first; returns how many were written. */
+size_t sessions_tokens(struct sessions *self, const char *uid, int64_t now_ms,
+                       struct session_tokens *out, size_t max);
+/* Replaces a login's tokens in the store, then in memory, then answers; false: the login ended, or the store failed. */
+void sessions_put_tokens(struct sessions *self, struct loop *loop, const char *login_id,
+                         const struct provider_tokens *tokens, session_done_cb cb, void *ctx);
+/* The tokens of one login, for the hint at sign-out; false when it is not known. The caller disposes. */
+MUST_CHECK bool sessions_login_tokens(struct sessions *self, const char *login_id,
+                                      struct provider_tokens *out);
+
+/* ---- upkeep ---- */
+/* Ends what is past its limits; to be called every minute or so. */
+void sessions_sweep(struct sessions *self, struct loop *loop, int64_t now_ms);
+struct session_counts {
+    size_t logins, grants;
+};
+void sessions_count(struct sessions *self, struct session_counts *out);

@@ -1,0 +1,13 @@
+# cmake -DOUT=… -DTABLE=… -DFILES=a;b -P embed.cmake: writes the files as byte arrays (see postern_embed).
+set(text "#include \"http/template.h\"\n\n")
+set(rows "")
+set(index 0)
+foreach(file ${FILES})
+    file(READ ${file} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    get_filename_component(name ${file} NAME)
+    string(APPEND text "static const unsigned char file_${index}[] = {${bytes}0x00};\n")
+    string(APPEND rows "    {\"${name}\", (const char *)file_${index}, sizeof(file_${index}) - 1},\n")
+    math(EXPR index "${index} + 1")
+endforeach()
+file(WRITE ${OUT} "${text}\nextern const struct embedded_file ${TABLE}[];\nconst struct embedded_file ${TABLE}[] = {\n${rows}    {NULL, NULL, 0},\n};\n")

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a handler needs of HTTP: its request's context, routing, cookies, forms and queries, the guard
+ * against cross-site requests, and answers with the headers that every answer of ours carries. */
+#pragma once
+
+#include <h2o.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/loop.h"
+#include "http/template.h"
+
+/* ---- one loop's copy of what its handlers share: hung on the h2o context ---- */
+/* Every h2o_context_t of ours has its struct loop registered once, so that handlers find it. */
+void web_context_set_loop(h2o_context_t *ctx, struct loop *loop);
+struct loop *web_loop(h2o_req_t *req);
+
+/* ---- the peer of a mutual-TLS connection ---- */
+struct web_peer {
+    char **names; /* each DNS and URI SAN of the verified client certificate, else its CN */
+    size_t name_count;
+    unsigned
+        ca_mask; /* bit i: the chain verifies against the listener's CA file i (server/tls.c) */
+};
+/* NULL on a plain or a one-sided TLS connection. Set by server/tls.c as first member of the connection's
+ * state, which hangs on the socket's on_close.data. */
+const struct web_peer *web_peer(h2o_req_t *req);
+
+/* ---- requests ---- */
+/* 16 hex characters, made at the first asking, sent as X-Request-Id with every answer of ours. */
+const char *web_request_id(h2o_req_t *req);
+h2o_iovec_t web_header(h2o_req_t *req,
+                       const char *lower_case_name); /* {NULL, 0}: absent; of several the first */
+size_t web_header_count(h2o_req_t *req, const char *lower_case_name);
+bool web_method_is(h2o_req_t *req, const char *method);
+h2o_iovec_t web_path(h2o_req_t *req);  /* normalized, without the query */
+h2o_iovec_t web_query(h2o_req_t *req); /* without the '?', raw; {NULL, 0} when there is none */
+bool web_wants_json(h2o_req_t *req);   /* Accept names application/json and not text/html */
+/* The media type of Content-Type, compared without case, parameters ignored. */
+bool web_content_type_is(h2o_req_t *req, const char *media_type);
+
+/* One cookie's value by exact name, borrowed; {NULL, 0} when absent, when it stands there twice, or when
+ * the Cookie headers are malformed or longer than 16 KiB. */
+h2o_iovec_t web_cookie(h2o_req_t *req, const char *name);
+/* Calls each for every cookie whose name begins with prefix. */
+void web_cookies_each(h2o_req_t *req, const char *prefix,
+                      void (*each)(void *ctx, h2o_iovec_t name, h2o_iovec_t value), void *ctx);
+/* Adds Set-Cookie: name=value; Path=/; Secure; HttpOnly; SameSite=Lax. max_age_s < 0: a session cookie;
+ * 0: deletes it. The name must begin with __Host-. */
+void web_set_cookie(h2o_req_t *req, const char *name, h2o_iovec_t value, int64_t max_age_s);
+
+/* application/x-www-form-urlencoded, as query and as body: at most 64 fields, strict %-escapes, valid
+ * UTF-8, no NUL; a field that comes twice is BAD_INPUT. */
+struct web_form {
+    struct web_field {
+        h2o_iovec_t name, value;
+    } * fields; /* decoded, NUL-terminated, in pool */
+    size_t count;
+};
+MUST_CHECK bool web_form_parse(h2o_mem_pool_t *pool, h2o_iovec_t encoded, struct web_form *out,
+                               struct error *err);
+h2o_iovec_t web_form_value(const struct web_form *form, const char *name); /* {NULL, 0}: absent */
+/* Adds "name=value" to out, percent-encoded, with '&' before it where out is not empty. */
+void web_form_add(struct text *out, const char *name, h2o_iovec_t value);
+void web_url_encode(struct text *out,
+                    h2o_iovec_t value); /* everything but unreserved characters (RFC 3986) */
+
+/* A local path to go back to: one '/' first, no second '/' or '\\' behind it (nor after decoding), no
+ * control characters, no scheme or host however spelled, at most 1024 bytes. Else NULL. (peers 43) */
+const char *web_return_to(h2o_mem_pool_t *pool, h2o_iovec_t candidate);
+
+/* Design section 11: a state-changing request must have Sec-Fetch-Site: same-origin, or, where that header
+ * is missing, Origin equal to origin ("https://host[:port]"). */
+bool web_same_origin(h2o_req_t *req, const char *origin);
+
+/* ---- routes ---- */
+struct web_route {
+    const char *method; /* "GET" also serves HEAD; NULL ends the table */
+    const char *path; /* exact; a last '*' stands for one non-empty segment, handed over as rest */
+    int (*handle)(void *ctx, h2o_req_t *req,
+                  h2o_iovec_t rest); /* answers now, or later; returns 0 */
+};
+/* Finds and calls the route; answers 404 or 405 (with Allow) itself through web_problem. Always 0. */
+int web_dispatch(const struct web_route *routes, void *ctx, h2o_req_t *req);
+
+/* ---- answers: all carry X-Request-Id, X-Content-Type-Options: nosniff and Cache-Control: no-store
+ * (unless set before by web_cache) ---- */
+void web_add_header(h2o_req_t *req, const char *name,
+                    const char *value); /* both copied; CR, LF and NUL are refused by assert */
+void web_cache(h2o_req_t *req, const char *cache_control);
+void web_send(h2o_req_t *req, int status, const char *content_type,
+              h2o_iovec_t body); /* body is copied */
+void web_send_json(h2o_req_t *req, int status,
+                   struct json_writer *body);            /* a writer that failed becomes a 500 */
+void web_redirect(h2o_req_t *req, const char *location); /* 303 */
+/* RFC 9457 application/problem+json: {"title","status","detail","request_id"}. */
+void web_problem(h2o_req_t *req, int status, const char *title, const char *detail);
+int web_status_of(
+    enum error_kind kind); /* REJECTED 403, BAD_INPUT 400, UPSTREAM 502, INTERNAL 500 */
+
+/* ---- access log ---- */
+/* Registers an h2o logger on the host: one line per request (method, path without query, status, bytes,
+ * duration_ms, request id, listener) at debug, or at info when access is true. */
+void web_access_log(h2o_hostconf_t *host, const char *listener, bool access);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The login portal: pages, the sign-in flow, portal tokens, sign-out, /keys. HTTP/1.1 only. */
+#pragma once
+
+#include <h2o.h>
+
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/metrics.h"
+#include "cache/identities.h"
+#include "cache/sessions.h"
+#include "okta/okta.h"
+#include "token/token.h"
+#include "webhook/subject.h"
+
+#define PORTAL_MAX_BODY (64 * 1024)
+
+struct portal_parts { /* borrowed, shared by all threads */
+    const struct config *config;
+    struct okta *okta;
+    struct sessions *sessions;
+    struct identities *identities;
+    const struct subject_rules *rules;
+    const struct token_keys *keys;
+    const struct seal_keys *seal_keys;
+    struct metrics *metrics;
+};
+
+struct portal;
+struct portal *portal_new(const struct portal_parts *parts);
+void portal_free(struct portal *self);
+void portal_register(struct portal *self, h2o_hostconf_t *host);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * JWTs of others (Okta's id_tokens): a strict splitter of our own, a JWKS, and libjwt for the signature.
+ * libjwt takes the algorithm from the token and lets much through (facts/libraries.md 4), so form, header
+ * and algorithm are judged here before it sees anything. */
+#pragma once
+
+#include <h2o.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+struct jwt_parts {           /* all borrowed from the token or in pool */
+    h2o_iovec_t signed_part; /* header.payload as received */
+    h2o_iovec_t header;      /* decoded JSON text */
+    h2o_iovec_t payload;     /* decoded JSON text */
+    h2o_iovec_t signature;   /* decoded bytes */
+};
+/* Exactly three parts of strict base64url, at most max bytes. (D14) */
+MUST_CHECK bool jwt_split(h2o_mem_pool_t *pool, h2o_iovec_t token, size_t max,
+                          struct jwt_parts *out, struct error *err);
+
+struct jwks; /* immutable once parsed */
+/* Takes the usable signature keys (RSA >= 2048 with RS256; alg absent or RS256; use absent or sig); others are
+ * skipped. At most 64 KiB and 32 keys. Fails when nothing usable is left. (D13, D16) */
+MUST_CHECK bool jwks_parse(h2o_iovec_t body, struct jwks **out, struct error *err);
+void jwks_free(struct jwks *self);
+bool jwks_has_kid(const struct jwks *self, h2o_iovec_t kid);
+
+/* What the header says, after judging it: alg RS256, kid present and at most 256 bytes, typ absent or one of
+ * types (case-insensitive "JWT" when types is NULL), no crit, b64, zip. */
+MUST_CHECK bool jwt_header_kid(h2o_mem_pool_t *pool, const struct jwt_parts *parts,
+                               h2o_iovec_t *kid, struct error *err);
+/* Verifies the signature with the key of that kid and parses the payload. UNKNOWN kid: REJECTED with
+ * *unknown_kid = true. */
+MUST_CHECK bool jwt_verify(h2o_mem_pool_t *pool, const struct jwks *keys, h2o_iovec_t token,
+                           struct json **claims, bool *unknown_kid, struct error *err);

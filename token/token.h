@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Our signing keys and the portal tokens that they sign: short-lived JWTs (RFC 7519), bound to a
+ * kubeconfig session (sid) and a cluster (aud). This folder also verifies the rare JWTs of others
+ * (token/jwt.h). */
+#pragma once
+
+#include <h2o.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+#define TOKEN_MAX_BYTES 8192 /* a longer bearer is not ours */
+
+/* ---- key ring (design section 5): roles follow from the clock alone ---- */
+struct token_keys;
+
+/* Loads every key file of the directory (made with mode 0700 if missing); makes the first key where there
+ * is none. Refused when the directory or a key file can be read or written by others, or is malformed; the error
+ * names the file. */
+MUST_CHECK bool token_keys_open(const char *directory, int64_t now_ms, struct token_keys **out,
+                                struct error *err);
+/* The same without making anything, for `check`; an absent or empty directory is fine. */
+MUST_CHECK bool token_keys_check(const char *directory, struct error *err);
+void token_keys_free(struct token_keys *self);
+/* The JWKS (RFC 7517) with every key that may verify now or will sign soon. */
+void token_keys_write_jwks(const struct token_keys *self, int64_t now_ms, struct json_writer *out);
+
+/* ---- issue ---- */
+struct token_claims {
+    const char *issuer;   /* iss: the portal's URL */
+    const char *subject;  /* sub: Okta's verified sub */
+    const char *audience; /* aud */
+    const char *session;  /* sid: the kubeconfig session's public id */
+    int64_t now_s;        /* iat; nbf is a little before */
+    int64_t lifetime_s;   /* exp = now_s + lifetime_s */
+};
+/* The signed token in pool; *jti_out (may be NULL) gets the jti, in pool. */
+MUST_CHECK bool token_issue(h2o_mem_pool_t *pool, const struct token_keys *keys,
+                            const struct token_claims *claims, h2o_iovec_t *out,
+                            const char **jti_out, struct error *err);
+
+/* ---- verify ---- */
+enum token_verdict {
+    TOKEN_GOOD,
+    TOKEN_FOREIGN,     /* not of our form: refused by comparing bytes */
+    TOKEN_UNKNOWN_KEY, /* of our form with a kid of ours that is not in the ring (yet) */
+    TOKEN_BAD,         /* malformed or wrongly signed, or claims missing or of a wrong type */
+    TOKEN_WRONG_ISSUER,
+    TOKEN_WRONG_AUDIENCE,
+    TOKEN_EXPIRED,
+    TOKEN_NOT_YET, /* nbf in the future beyond the leeway */
+};
+const char *token_verdict_name(enum token_verdict verdict); /* snake_case, for logs and metrics */
+
+#define TOKEN_ID_SIZE 40 /* a sid or jti with its NUL */
+
+struct
+    token_info { /* of a good token, and of an expired or foreign-audience one as far as it is known */
+    char session[TOKEN_ID_SIZE]; /* sid */
+    char jti[TOKEN_ID_SIZE];
+    int64_t expires_at_s;
+};
+
+struct
+    token_verifier; /* keys, issuer, leeway, and the bounded table of verified tokens; shared by all threads */
+struct token_verifier *token_verifier_new(const struct token_keys *keys, const char *issuer,
+                                          int64_t leeway_s, size_t remember);
+void token_verifier_free(struct token_verifier *self);
+/* Constant memory, no allocation that outlives it but the remembered token. audience is compared exactly
+ * with a string aud, or must be one entry of an array. */
+enum token_verdict token_verify(struct token_verifier *self, h2o_iovec_t token,
+                                const char *audience, int64_t now_s, struct token_info *out);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The TokenReview endpoint on its mutual-TLS listener: POST /tokenreview/<cluster>, or /tokenreview where one
+ * cluster is configured. */
+#pragma once
+
+#include <h2o.h>
+
+#include "base/metrics.h"
+#include "webhook/decide.h"
+
+#define WEBHOOK_MAX_BODY (256 * 1024) /* beyond: our own 413 */
+#define WEBHOOK_MAX_BODY_LIBRARY                                                                   \
+    (1024 * 1024) /* h2o's cap: it answers REFUSED_STREAM, which clients retry */
+
+struct webhook;
+/* decider is copied, what it points to borrowed. */
+struct webhook *webhook_new(const struct decider *decider, struct metrics *metrics);
+void webhook_free(struct webhook *self);
+/* Adds the handlers to the listener's host. */
+void webhook_register(struct webhook *self, h2o_hostconf_t *host);
+/* The CA files of all clusters in a fixed order without duplicates; bit i of web_peer's ca_mask stands for files[i]. Returns the count. */
+size_t webhook_ca_files(const struct config *config, const char **files, size_t max);
+/* What the config says that only this folder can judge: a client name that stands in two clusters. */
+void webhook_check_config(const struct config *config, struct config_problems *problems);
