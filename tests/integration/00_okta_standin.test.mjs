@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { createLocalJWKSet, jwtVerify } from 'jose';
 
+import { assertAccessible, launchChromium, newPage, screenshot } from '../support/browser.mjs';
 import { Browser, request } from '../support/http.mjs';
 import { startOkta } from '../support/okta.mjs';
 import { makePki } from '../support/pki.mjs';
@@ -16,10 +17,11 @@ const scope = 'openid email profile groups offline_access';
 
 describe('the Okta stand-in', { timeout: 60_000 }, () => {
   let okta;
+  let pki;
   let ca;
 
   before(async () => {
-    const pki = await makePki(tempDir());
+    pki = await makePki(tempDir());
     ca = pki.serverCa.cert;
     okta = await startOkta({ tls: pki.okta, portal });
   });
@@ -37,7 +39,7 @@ describe('the Okta stand-in', { timeout: 60_000 }, () => {
   const refresh = (tokens) => form('token', { grant_type: 'refresh_token', refresh_token: tokens.refresh_token, scope });
   const userinfo = (tokens) => request(`${okta.url}/oauth2/v1/userinfo`, { ca, headers: { Authorization: `Bearer ${tokens.access_token}` } });
 
-  async function signIn(name, browser = new Browser({ ca, origin: portal })) {
+  function authorizeUrl() {
     const verifier = randomBytes(32).toString('base64url');
     const url = new URL(`${okta.url}/oauth2/v1/authorize`);
     url.search = new URLSearchParams({
@@ -50,6 +52,11 @@ describe('the Okta stand-in', { timeout: 60_000 }, () => {
       code_challenge: createHash('sha256').update(verifier).digest('base64url'),
       code_challenge_method: 'S256',
     });
+    return { url, verifier };
+  }
+
+  async function signIn(name, browser = new Browser({ ca, origin: portal })) {
+    const { url, verifier } = authorizeUrl();
     const callback = await signInAtOkta(browser, url, okta.user(name));
     assert.equal(callback.searchParams.get('state'), 'state-1');
     if (callback.searchParams.has('error')) return callback.searchParams;
@@ -147,5 +154,22 @@ describe('the Okta stand-in', { timeout: 60_000 }, () => {
     const answer = await waiting;
     assert.equal(answer.status, 200);
     assert.ok(Number(answer.headers['x-rate-limit-remaining']) > 0);
+  });
+
+  test('its sign-in page is good enough for the demo', async () => {
+    const chromium = await launchChromium(pki);
+    try {
+      const page = await newPage(chromium);
+      await page.goto(authorizeUrl().url.href);
+      await assertAccessible(page);
+      await page.getByLabel('Username').fill('ada');
+      await page.getByLabel('Password').fill('wrong');
+      await page.getByRole('button', { name: 'Sign in' }).click();
+      await page.getByRole('alert').waitFor();
+      await assertAccessible(page);
+      await screenshot(page, 'okta-stand-in');
+    } finally {
+      await chromium.close();
+    }
   });
 });

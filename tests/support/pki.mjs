@@ -134,7 +134,7 @@ export async function makePki(dir) {
   };
 }
 
-/** What Chromium's --ignore-certificate-errors-spki-list wants, to trust one CA and no other. */
+/** What Chromium's --ignore-certificate-errors-spki-list wants, to trust one certificate and no other. */
 export function publicKeyPin(pem) {
   const spki = new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' });
   return createHash('sha256').update(spki).digest('base64');
