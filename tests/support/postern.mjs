@@ -32,8 +32,8 @@ export function plainGet(url) {
 
 export class Postern {
   /** Start with start(); `restart` keeps config, ports and store. */
-  constructor({ config, configFile, ports, binary = posternBinary, env, command = [] }) {
-    Object.assign(this, { config, configFile, ports, binary, env, command });
+  constructor({ config, configFile, ports, binary = posternBinary, env, command = [], logFile }) {
+    Object.assign(this, { config, configFile, ports, binary, env, command, logFile });
     this.url = config.portal?.url;
     this.webhookUrl = `https://127.0.0.1:${ports.webhook}`;
     this.operationsUrl = `http://127.0.0.1:${ports.operations}`;
@@ -44,7 +44,7 @@ export class Postern {
   async start() {
     const [program, ...args] = [...this.command, this.binary, 'serve', '-c', this.configFile];
     if (this.process) this.earlier += `${this.process.text}\n`;
-    this.process = new LoggingProcess(program, args, { env: this.env });
+    this.process = new LoggingProcess(program, args, { env: this.env, logFile: this.logFile });
     await this.#untilReady();
     return this;
   }

@@ -1,5 +1,6 @@
 // A child process whose stderr is read as lines, with promises for its lines and its end.
 import { execFile, spawn } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 
@@ -24,7 +25,8 @@ export class LoggingProcess {
   #waiting = new Set();
   #child;
 
-  constructor(command, args, { env = {}, cwd } = {}) {
+  constructor(command, args, { env = {}, cwd, logFile } = {}) {
+    this.logFile = logFile;
     this.#child = spawn(command, args, {
       cwd,
       // The parent's environment has nothing to say to Postern but where programs are.
@@ -85,6 +87,7 @@ export class LoggingProcess {
 
   #onLine(line) {
     this.lines.push(line);
+    if (this.logFile) appendFileSync(this.logFile, `${line}\n`);
     const record = asRecord(line);
     for (const waiter of this.#waiting) {
       if (record && waiter.predicate(record)) {

@@ -1,0 +1,128 @@
+// Starts the demo: Okta stand-in, throwaway PKI, Postern. With --check it also plays the person.
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+
+import { startOkta } from '../../tests/support/okta.mjs';
+import { samplePassword } from '../../tests/support/people.mjs';
+import { makePki } from '../../tests/support/pki.mjs';
+import { pickPorts, preparePostern } from '../../tests/support/postern.mjs';
+import { check } from './check.mjs';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const checking = process.argv.includes('--check');
+const state = path.join(root, checking ? 'build/demo-check' : 'build/demo');
+const shown = (file) => path.relative(process.cwd(), file) || '.';
+
+async function demoPorts() {
+  if (checking) return pickPorts();
+  const env = (name, value) => Number(process.env[name] ?? value);
+  return {
+    portal: env('PORTAL_PORT', 8443),
+    webhook: env('WEBHOOK_PORT', 9443),
+    operations: env('OPERATIONS_PORT', 9090),
+    okta: env('OKTA_PORT', 8444),
+  };
+}
+
+/** What an earlier run left is used again, so that certificates and sessions survive a restart. */
+async function start() {
+  if (checking) await rm(state, { recursive: true, force: true });
+  await mkdir(state, { recursive: true });
+  const pki = await makePki(path.join(state, 'pki'));
+  const ports = await demoPorts();
+  const secretFile = path.join(state, 'okta-client-secret');
+  const okta = await startOkta({
+    port: ports.okta,
+    tls: pki.okta,
+    portal: `https://localhost:${ports.portal}`,
+    clientSecret: existsSync(secretFile) ? (await readFile(secretFile, 'utf8')).trim() : randomBytes(32).toString('base64url'),
+  });
+  const postern = await preparePostern({
+    dir: state,
+    pki,
+    okta,
+    ports,
+    logFile: path.join(state, 'postern.log'),
+    // Ctrl-C reaches the demo alone, which then ends postern in order.
+    command: ['setsid'],
+    change: (config) => { config.log.level = 'info'; },
+  });
+  return { pki, ports, okta, postern, reviewUrl: `${postern.webhookUrl}/tokenreview/kubernetes` };
+}
+
+/** curl's arguments for asking the webhook about a token as an API server does. */
+function reviewArguments({ pki, reviewUrl }, token) {
+  const { certFile, keyFile } = pki.clients.apiserver;
+  return ['--http2', '--cacert', shown(pki.serverCa.certFile), '--cert', shown(certFile), '--key', shown(keyFile),
+    '--header', 'Content-Type: application/json',
+    '--data', `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"${token}"}}`,
+    reviewUrl];
+}
+
+function explain(demo) {
+  const args = reviewArguments(demo, "'$TOKEN'").map((arg) => (/[ {]/.test(arg) ? `'${arg}'` : arg));
+  const curl = `curl ${args.join(' ')}`.replaceAll(' --', ' \\\n       --').replace(/ (https:\S+)$/, ' \\\n       $1');
+  const people = demo.okta.users.map((p) => `    ${p.login.split('@')[0].padEnd(8)} ${p.about}`).join('\n');
+  return `
+Postern is up:  ${demo.postern.url}
+
+The certificates are the demo's own: let your browser go on in spite of its warning, or trust
+${shown(demo.pki.serverCa.certFile)} for as long as you like.
+
+1. Open the address, choose "Sign in with Okta", and be one of these people (password: ${samplePassword}):
+${people}
+2. Look at the home page and the profile, and make a token for the cluster "kubernetes".
+3. Ask the webhook about the token, as the cluster's API server would:
+
+     TOKEN=...the token...
+     ${curl}
+
+   Sign out, and ask again: the same token is refused.
+
+Metrics:  ${demo.postern.operationsUrl}/metrics
+Log:      ${shown(path.join(state, 'postern.log'))}
+Config:   ${shown(demo.postern.configFile)}
+
+Ctrl-C ends the demo.
+`;
+}
+
+async function stop({ okta, postern }) {
+  try {
+    await postern.stop();
+  } finally {
+    await okta.close();
+  }
+}
+
+async function runUntilInterrupted(demo) {
+  console.log(explain(demo));
+  const interrupted = new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => resolve());
+  });
+  const ended = demo.postern.process.exit.then(({ code, signal }) => {
+    throw new Error(`postern ended by itself (${code ?? signal}): see ${shown(path.join(state, 'postern.log'))}`);
+  });
+  await Promise.race([interrupted, ended]);
+}
+
+async function main() {
+  const demo = await start();
+  try {
+    await demo.postern.start();
+    if (checking) await check(demo, (token) => reviewArguments(demo, token));
+    else await runUntilInterrupted(demo);
+  } finally {
+    await stop(demo);
+  }
+}
+
+try {
+  await main();
+  if (checking) console.log('The demo works.');
+} catch (error) {
+  console.error(`deploy/demo: ${error.message}`);
+  process.exitCode = 1;
+}
