@@ -16,10 +16,10 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 
 struct json {
     enum json_type type;
+    bool boolean;    /* JSON_BOOL */
     h2o_iovec_t key; /* of an object's member, else {NULL, 0}; NUL-terminated */
     h2o_iovec_t
         text; /* JSON_STRING: the value; JSON_NUMBER: as written. NUL-terminated, no NUL inside */
-    bool boolean;       /* JSON_BOOL */
     struct json *first; /* JSON_ARRAY, JSON_OBJECT: the first child, or NULL */
     struct json *last;  /* its last child */
     struct json *next;  /* the next child of the same parent */
@@ -28,7 +28,7 @@ struct json {
 
 struct json_limits {
     size_t max_bytes; /* of the input */
-    size_t max_depth; /* of arrays and objects */
+    size_t max_depth; /* of arrays and objects; at most 128 */
     size_t max_nodes; /* values in all */
 };
 extern const struct json_limits JSON_LIMITS_DEFAULT; /* 1 MiB, depth 32, 65536 nodes */

@@ -21,6 +21,8 @@ void secret_dispose(struct secret *self);            /* wipes; accepts a zeroed 
 h2o_iovec_t secret_iovec(const struct secret *self); /* borrowed */
 /* A copy in pool that is wiped before the pool gives the memory back. */
 h2o_iovec_t secret_in_pool(h2o_mem_pool_t *pool, h2o_iovec_t bytes);
+/* The same, zeroed, for a caller that writes the len bytes itself. NUL-terminated. */
+h2o_iovec_t secret_alloc_in_pool(h2o_mem_pool_t *pool, size_t len);
 
 /* Reads a secret file of at most 64 KiB. Refused when others (o+r) can read it, or when it is empty.
  * The error names the file. */
