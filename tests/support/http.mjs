@@ -98,6 +98,8 @@ export class Browser {
   jar = new CookieJar();
   /** Every secret this browser has met in cookies and URLs; for the log test. */
   seen = new Set();
+  /** Every answer of the portal, for tests that judge all of them. */
+  answers = [];
 
   constructor({ ca, origin }) {
     this.ca = ca;
@@ -128,6 +130,7 @@ export class Browser {
     for (const name of Object.keys(all)) if (all[name] === undefined) delete all[name];
     if (body !== undefined) all['Content-Length'] = Buffer.byteLength(body);
     const answer = await request(target, { method, headers: all, body, agent: this.agent });
+    if (target.origin === this.origin) this.answers.push(answer);
     this.jar.store(target, answer.headers['set-cookie']);
     for (const value of this.jar.values()) if (value.length >= 16) this.seen.add(value);
     return answer;

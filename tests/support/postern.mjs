@@ -157,6 +157,11 @@ class World {
     return signIn({ url: this.postern.url, ca: this.ca }, user, { browser, ...options });
   }
 
+  /** Every answer that the portal gave to this world's browsers. */
+  portalAnswers() {
+    return this.#browsers.flatMap((b) => b.answers);
+  }
+
   /** A webhook caller with one of pki.clients; null: without a certificate. */
   reviewer(client = 'apiserver') {
     if (!this.#reviewers.has(client)) {

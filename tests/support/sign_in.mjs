@@ -58,6 +58,11 @@ export async function getToken(browser, cluster = 'kubernetes') {
   return token;
 }
 
+/** Whether the portal knows this browser. */
+export async function isSignedIn(browser) {
+  return (await browser.get('/profile')).status === 200;
+}
+
 export async function signOut(browser) {
   const answer = await browser.post('/logout');
   assert.equal(answer.status, 303, answer.text);

@@ -11,7 +11,7 @@
 //   idp.bend.idToken = (claims) => …    claims before they are signed
 //   idp.bend.sign = (claims, idp) => …  the compact id_token itself
 //   idp.bend.callback = (params) => …   the query of the redirect back, as [[name, value], …]
-import { createHash, randomBytes } from 'node:crypto';
+import { KeyObject, constants, createHash, randomBytes, sign } from 'node:crypto';
 import https from 'node:https';
 
 import { SignJWT, exportJWK, generateKeyPair } from 'jose';
@@ -87,7 +87,8 @@ class StandIn {
   async newKey() {
     const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
     this.privateKey = privateKey;
-    this.publicKey = publicKey;
+    this.rsaKey = KeyObject.from(privateKey);
+    this.publicPem = KeyObject.from(publicKey).export({ type: 'spki', format: 'pem' });
     this.kid = random(12);
     this.publicJwk = { ...await exportJWK(publicKey), kid: this.kid, alg: 'RS256', use: 'sig' };
   }
@@ -131,7 +132,8 @@ class StandIn {
 
   #document(name, document) {
     const body = this.bend[name] ? this.bend[name](document) : document;
-    return { headers: { 'Content-Type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) };
+    const bytes = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    return { headers: { 'Content-Type': 'application/json' }, body: bytes };
   }
 
   #discovery() {
@@ -214,8 +216,18 @@ export function defaultSign(claims, idp) {
   return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: idp.kid }).sign(idp.privateKey);
 }
 
-/** Any header, any payload text, any signature: for what no library would make. */
+const part = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+
+/** Any header, any payload (text goes as it is), any signature: what no library would make. */
 export function rawJwt(header, payload, signature = '') {
-  const part = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
   return `${part(header)}.${part(payload)}.${Buffer.from(signature).toString('base64url')}`;
+}
+
+/** The same, really signed: by RSA with this hash, or by RSA-PSS. */
+export function rsaJwt(header, payload, key, { hash = 'sha256', pss = false } = {}) {
+  const input = `${part(header)}.${part(payload)}`;
+  const padding = pss
+    ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
+    : { padding: constants.RSA_PKCS1_PADDING };
+  return `${input}.${sign(hash, Buffer.from(input), { key, ...padding }).toString('base64url')}`;
 }
