@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sockets, accepted connections and what hangs on them. A connection keeps its own reference to the
+ * SSL_CTX that it was accepted with (h2o keeps a bare pointer until the first byte), and the peer's
+ * certificate as the handshake left it. */
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "tls.h"
+
+struct connection {            /* hangs on its socket's on_close */
+    struct web_connection web; /* first: what handlers see (http/web.h) */
+    struct web_peer *peer;
+    struct listener *listener;
+    h2o_socket_t *socket;
+    h2o_linklist_t link;
+    SSL_CTX *tls;
+};
+
+/* ---- connections ---- */
+
+static void on_accept(h2o_socket_t *socket, const char *err);
+
+static void on_connection_close(void *data)
+{
+    struct connection *self = data;
+    struct listener *listener = self->listener;
+    h2o_linklist_unlink(&self->link);
+    --listener->connection_count;
+    if (listener->paused && listener->socket != NULL) {
+        listener->paused = false;
+        h2o_socket_read_start(listener->socket, on_accept);
+    }
+    tls_peer_free(self->peer);
+    SSL_CTX_free(self->tls);
+    free(self);
+}
+
+static void on_tls_info(const SSL *ssl, int where, int ret)
+{
+    (void)ret;
+    if ((where & SSL_CB_HANDSHAKE_DONE) == 0 || SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE)
+        return;
+    h2o_socket_t *socket = BIO_get_data(SSL_get_rbio(ssl)); /* h2o's BIO carries its socket */
+    struct connection *self = socket->on_close.data;
+    tls_peer_free(self->peer);
+    self->web.peer = self->peer = tls_peer_new(ssl);
+}
+
+static void adopt(struct listener *self, h2o_socket_t *socket)
+{
+    struct connection *connection = h2o_mem_alloc(sizeof(*connection));
+    *connection = (struct connection){.listener = self, .socket = socket, .tls = self->kind->tls};
+    if (connection->tls != NULL)
+        SSL_CTX_up_ref(connection->tls);
+    h2o_linklist_insert(&self->connections, &connection->link);
+    ++self->connection_count;
+    socket->on_close.cb = on_connection_close;
+    socket->on_close.data = connection;
+    h2o_accept(&self->accept, socket);
+}
+
+static void on_accept(h2o_socket_t *socket, const char *err)
+{
+    struct listener *self = socket->data;
+    if (err != NULL)
+        return;
+    for (int burst = 0; burst < 16; ++burst) {
+        if (self->connection_count >= self->connection_cap) {
+            self->paused = true;
+            h2o_socket_read_stop(socket);
+            log_warn("connections at their cap", LOG_STR("listener", self->kind->name),
+                     LOG_INT("cap", (int64_t)self->connection_cap));
+            return;
+        }
+        h2o_socket_t *accepted = h2o_evloop_socket_accept(socket);
+        if (accepted == NULL)
+            return;
+        adopt(self, accepted);
+    }
+}
+
+/* ---- binding ---- */
+
+static int open_socket(const struct config_address *address, bool reuse_port, struct error *err)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                             .ai_socktype = SOCK_STREAM};
+    struct addrinfo *info = NULL;
+    char port[8];
+    int one = 1;
+    snprintf(port, sizeof(port), "%u", address->port);
+    if (getaddrinfo(address->host, port, &hints, &info) != 0) {
+        error_set(err, ERROR_BAD_INPUT, "%s is no numeric address", address->text);
+        return -1;
+    }
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 &&
+        (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+         (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0) ||
+         bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, 1024) != 0)) {
+        int reason = errno;
+        close(fd);
+        fd = -1;
+        errno = reason;
+    }
+    if (fd < 0)
+        error_set(err, ERROR_UPSTREAM, "can't listen on %s: %s", address->text, strerror(errno));
+    freeaddrinfo(info);
+    return fd;
+}
+
+bool listener_kind_bind(struct listener_kind *kind, const struct config_address *address,
+                        unsigned workers, struct error *err)
+{
+    /* With SO_REUSEPORT a second process of the same user would share the port in silence: try
+     * without it first. */
+    int probe = open_socket(address, false, err);
+    if (probe < 0)
+        return error_prefix(err, kind->name);
+    close(probe);
+    for (unsigned i = 0; i < workers; ++i)
+        if ((kind->fds[i] = open_socket(address, true, err)) < 0)
+            return error_prefix(err, kind->name);
+    return true;
+}
+
+void listener_kind_init(struct listener_kind *kind, const char *name, size_t max_body)
+{
+    *kind = (struct listener_kind){.name = name};
+    for (size_t i = 0; i < LISTENER_MAX_WORKERS; ++i)
+        kind->fds[i] = -1;
+    h2o_config_init(&kind->conf);
+    kind->conf.server_name = h2o_iovec_init(NULL, 0); /* no Server header */
+    kind->conf.max_request_entity_size = max_body;
+    kind->conf.http1.upgrade_to_http2 = 0;
+    kind->conf.http1.req_timeout = 30 * 1000;
+    kind->conf.http2.graceful_shutdown_timeout = 5 * 1000;
+    kind->host =
+        h2o_config_register_host(&kind->conf, h2o_iovec_init(H2O_STRLIT("default")), 65535);
+}
+
+void listener_kind_set_tls(struct listener_kind *kind, SSL_CTX *tls)
+{
+    SSL_CTX_set_info_callback(tls, on_tls_info);
+    kind->tls = tls;
+}
+
+void listener_kind_dispose(struct listener_kind *kind)
+{
+    if (kind->name == NULL)
+        return;
+    for (size_t i = 0; i < LISTENER_MAX_WORKERS; ++i)
+        if (kind->fds[i] >= 0)
+            close(kind->fds[i]);
+    SSL_CTX_free(kind->tls);
+    h2o_config_dispose(&kind->conf);
+}
+
+/* ---- a worker's listener ---- */
+
+void listener_start(struct listener *self, struct listener_kind *kind, unsigned worker,
+                    struct loop *loop, size_t connection_cap)
+{
+    *self = (struct listener){.kind = kind, .loop = loop, .connection_cap = connection_cap};
+    h2o_linklist_init_anchor(&self->connections);
+    h2o_context_init(&self->ctx, loop_h2o(loop), &kind->conf);
+    web_context_set_loop(&self->ctx, loop);
+    self->accept =
+        (h2o_accept_ctx_t){.ctx = &self->ctx, .hosts = kind->conf.hosts, .ssl_ctx = kind->tls};
+    if (kind->tls != NULL)
+        SSL_CTX_set_info_callback(kind->tls, on_tls_info);
+    self->socket =
+        h2o_evloop_socket_create(loop_h2o(loop), kind->fds[worker], H2O_SOCKET_FLAG_DONT_READ);
+    kind->fds[worker] = -1; /* the socket owns it now */
+    self->socket->data = self;
+    h2o_socket_read_start(self->socket, on_accept);
+}
+
+static bool speaks_http2(h2o_socket_t *socket)
+{
+    h2o_iovec_t protocol = {NULL, 0};
+    if (socket->ssl != NULL)
+        protocol = h2o_socket_ssl_get_selected_protocol(socket);
+    return h2o_memis(protocol.base, protocol.len, H2O_STRLIT("h2"));
+}
+
+void listener_drain(struct listener *self)
+{
+    if (self->socket == NULL)
+        return;
+    h2o_socket_read_stop(self->socket);
+    h2o_socket_close(self->socket);
+    self->socket = NULL;
+    h2o_context_request_shutdown(&self->ctx);
+    for (h2o_linklist_t *node = self->connections.next; node != &self->connections;
+         node = node->next) {
+        /* h2o lets an idle HTTP/1.1 connection live until its request timeout. Ending our reading side
+         * closes the idle ones and leaves an answer that is being made alone. */
+        struct connection *connection = H2O_STRUCT_FROM_MEMBER(struct connection, link, node);
+        if (!speaks_http2(connection->socket))
+            shutdown(h2o_socket_get_fd(connection->socket), SHUT_RD);
+    }
+}

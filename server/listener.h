@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Listeners: one "kind" for each block of the config (webhook, portal, operations) with its own limits,
+ * and on each worker one listener of each kind with its own SO_REUSEPORT socket and h2o context. */
+#pragma once
+
+#include <h2o.h>
+#include <stdbool.h>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/loop.h"
+#include "http/web.h"
+
+#define LISTENER_MAX_WORKERS 16
+
+struct listener_kind { /* shared by all workers, read-only once they run */
+    const char *name;  /* "webhook", "portal", "operations" */
+    h2o_globalconf_t conf;
+    h2o_hostconf_t *host;
+    SSL_CTX *tls; /* NULL: plain */
+    int fds[LISTENER_MAX_WORKERS];
+};
+
+struct listener { /* used on its worker's thread only */
+    struct listener_kind *kind;
+    struct loop *loop;
+    h2o_context_t ctx;
+    h2o_accept_ctx_t accept;
+    h2o_socket_t *socket;       /* NULL once draining */
+    h2o_linklist_t connections; /* struct connection */
+    size_t connection_count;
+    size_t connection_cap; /* accepting pauses there and goes on when one closes */
+    bool paused;
+};
+
+/* Sets up conf and host with the defaults that all kinds share. */
+void listener_kind_init(struct listener_kind *kind, const char *name, size_t max_body);
+void listener_kind_set_tls(struct listener_kind *kind, SSL_CTX *tls); /* takes the reference over */
+void listener_kind_dispose(struct listener_kind *kind);
+/* Binds one socket per worker before any thread starts, so that "in use" is told at once. */
+MUST_CHECK bool listener_kind_bind(struct listener_kind *kind, const struct config_address *address,
+                                   unsigned workers, struct error *err);
+
+/* On the worker's thread. */
+void listener_start(struct listener *self, struct listener_kind *kind, unsigned worker,
+                    struct loop *loop, size_t connection_cap);
+/* Stops accepting and tells every connection to finish: GOAWAY on HTTP/2, close after the answer on
+ * HTTP/1.1, idle ones at once. */
+void listener_drain(struct listener *self);

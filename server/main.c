@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The command line. Exit codes: 0 fine, 1 the config or the start failed, 2 the command line is wrong. */
+#include <getopt.h>
+
+#include "commands.h"
+#include "serve.h"
+
+static const char USAGE[] =
+    "postern: Okta sign-in for Kubernetes\n"
+    "\n"
+    "  postern serve -c FILE         run the portal and the webhook that FILE configures\n"
+    "  postern check -c FILE         judge FILE and the files that it names, without the network\n"
+    "  postern print config -c FILE  the effective values, defaults included, secrets never\n"
+    "  postern version\n"
+    "\n"
+    "  -c, --config FILE   the configuration (YAML); docs/configuration.md lists the keys\n"
+    "  -h, --help          this text\n"
+    "\n"
+    "serve logs one JSON object a line on stderr and stops on SIGTERM or SIGINT after\n"
+    "finishing what is in flight.\n";
+
+static int usage(FILE *out, const char *complaint)
+{
+    if (complaint != NULL)
+        fprintf(out, "postern: %s\n\n", complaint);
+    fputs(USAGE, out);
+    return complaint != NULL ? 2 : 0;
+}
+
+static struct config *load(const char *path)
+{
+    h2o_mem_pool_t pool;
+    struct config_problems problems = {.count = 0};
+    h2o_mem_init_pool(&pool);
+    text_init(&problems.text, &pool);
+    struct config *config = config_load(path, &problems);
+    if (config == NULL)
+        fwrite(problems.text.bytes, 1, problems.text.len, stderr);
+    h2o_mem_clear_pool(&pool);
+    return config;
+}
+
+struct command {
+    const char *words[2];
+    int (*run)(const struct config *config);
+};
+
+static const struct command COMMANDS[] = {
+    {{"serve", NULL}, serve},
+    {{"check", NULL}, command_check},
+    {{"print", "config"}, command_print_config},
+};
+
+static const struct command *find_command(char **words, int count)
+{
+    for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); ++i) {
+        const struct command *c = &COMMANDS[i];
+        int wanted = c->words[1] != NULL ? 2 : 1;
+        if (count == wanted && strcmp(words[0], c->words[0]) == 0 &&
+            (wanted == 1 || strcmp(words[1], c->words[1]) == 0))
+            return c;
+    }
+    return NULL;
+}
+
+static int run(const struct command *command, const char *path)
+{
+    struct config *config = load(path);
+    if (config == NULL)
+        return 1;
+    int code = command->run(config);
+    config_free(config);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *path = NULL;
+    int option;
+    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        if (option == 'h')
+            return usage(stdout, NULL);
+        if (option != 'c')
+            return usage(stderr, "see the usage");
+        path = optarg;
+    }
+    if (optind == argc)
+        return usage(stderr, "a command is missing");
+    if (argc - optind == 1 && strcmp(argv[optind], "version") == 0)
+        return command_version();
+    const struct command *command = find_command(argv + optind, argc - optind);
+    if (command == NULL)
+        return usage(stderr, "there is no such command");
+    if (path == NULL)
+        return usage(stderr, "-c FILE is missing");
+    return run(command, path);
+}

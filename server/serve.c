@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Start: everything that can fail without a thread fails before the first thread runs (files, keys, store,
+ * ports), then the fetch thread, the background loop, the sessions, the workers. Stop: the same backwards.
+ * The one struct server is static, so what still runs at exit is never freed under it. */
+#include "serve.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cache/sessions.h"
+#include "operations.h"
+#include "parts.h"
+#include "portal/portal.h"
+#include "resolve.h"
+#include "webhook/webhook.h"
+#include "worker.h"
+
+#define DRAIN_MS        10000
+#define SWEEP_MS        60000
+#define TICK_MS         1000
+#define REMEMBER_TOKENS 8192
+
+struct server {
+    const struct config *config;
+    struct metrics *metrics;
+    struct seal_keys *seal_keys;
+    struct store *store;
+    struct token_keys *keys;
+    struct token_verifier *verifier;
+    struct subject_rules *rules;
+    struct fetcher *fetcher;
+    struct okta *okta;
+    struct sessions *sessions;
+    struct identities *identities;
+    struct resolver resolver;
+    struct webhook *webhook;
+    struct portal *portal;
+    struct operations operations;
+    struct listener_kind kinds[WORKER_MAX_KINDS];
+    struct listener_kind *kind_list[WORKER_MAX_KINDS];
+    size_t kind_count;
+    struct worker background, workers[LISTENER_MAX_WORKERS];
+    unsigned worker_count;
+    pthread_barrier_t ready;
+    struct loop_timer sweep, tick;
+    struct loop_call upkeep;
+    _Atomic size_t identities_known, identities_in_flight;
+    _Atomic int64_t oldest_fact_ms;
+};
+
+/* ---- files, keys, ports: no thread yet ---- */
+
+static unsigned count_workers(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned wanted = config->workers != 0 ? config->workers : (unsigned)(cores > 4 ? 4 : cores);
+    return wanted == 0 ? 1 : wanted > LISTENER_MAX_WORKERS ? LISTENER_MAX_WORKERS : wanted;
+}
+
+static bool open_parts(struct server *self, struct error *err)
+{
+    const struct config *config = self->config;
+    if (!parts_seal_keys(config, &self->seal_keys, err) ||
+        !subject_rules_new(config, &self->rules, err) ||
+        !token_keys_open(config->tokens.keys_directory, clock_wall_ms(), &self->keys, err))
+        return false;
+    self->verifier = token_verifier_new(self->keys, config->portal.url,
+                                        config->tokens.leeway_ms / 1000, REMEMBER_TOKENS);
+    return true;
+}
+
+static struct listener_kind *add_kind(struct server *self, const char *name, size_t max_body)
+{
+    struct listener_kind *kind = &self->kinds[self->kind_count];
+    listener_kind_init(kind, name, max_body);
+    web_access_log(kind->host, name, false);
+    self->kind_list[self->kind_count++] = kind;
+    return kind;
+}
+
+static bool open_webhook(struct server *self, struct error *err)
+{
+    SSL_CTX *tls;
+    if (!parts_webhook_tls(self->config, &tls, err))
+        return error_prefix(err, "webhook.tls");
+    struct listener_kind *kind = add_kind(self, "webhook", WEBHOOK_MAX_BODY_LIBRARY);
+    listener_kind_set_tls(kind, tls);
+    /* Longer than the 90 s that an API server keeps an idle connection: who closes first may cut a
+     * question in flight, which the API server then answers with 401. */
+    kind->conf.http1.req_timeout = 120 * 1000;
+    kind->conf.http2.idle_timeout = 120 * 1000;
+    return listener_kind_bind(kind, &self->config->webhook.listen, self->worker_count, err);
+}
+
+static bool open_portal(struct server *self, struct error *err)
+{
+    SSL_CTX *tls;
+    if (!parts_portal_tls(self->config, &tls, err))
+        return error_prefix(err, "portal.tls");
+    struct listener_kind *kind = add_kind(self, "portal", PORTAL_MAX_BODY);
+    listener_kind_set_tls(kind, tls);
+    return listener_kind_bind(kind, &self->config->portal.listen, self->worker_count, err);
+}
+
+static bool open_listeners(struct server *self, struct error *err)
+{
+    self->worker_count = count_workers(self->config);
+    if (self->config->has_webhook && !open_webhook(self, err))
+        return false;
+    if (self->config->has_portal && !open_portal(self, err))
+        return false;
+    struct listener_kind *kind = add_kind(self, "operations", 4096);
+    return listener_kind_bind(kind, &self->config->operations.listen, self->worker_count, err);
+}
+
+static size_t connection_cap(const struct server *self)
+{
+    struct rlimit limit = {1024, 1024};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max > 65536 ? 65536 : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    size_t usable = limit.rlim_cur > 256 ? limit.rlim_cur - 128 : limit.rlim_cur / 2;
+    return usable / (self->worker_count * self->kind_count);
+}
+
+/* ---- what ends, and upkeep, on the background loop ---- */
+
+static void on_session_ended(void *ctx, const struct session_ended *ended)
+{
+    struct server *self = ctx;
+    log_audit("session_ended", LOG_STR("kind", ended->is_grant ? "grant" : "login"),
+              LOG_STR("session", ended->id), LOG_STR("user", ended->uid),
+              LOG_STR("cluster", ended->cluster),
+              LOG_STR("reason", session_end_name(ended->reason)));
+    if (ended->tokens != NULL && ended->tokens->refresh_token.len != 0 &&
+        ended->reason != SESSION_REFUSED_BY_OKTA)
+        okta_revoke(self->okta, self->background.loop, secret_iovec(&ended->tokens->refresh_token),
+                    NULL, NULL);
+}
+
+static void on_sweep(struct loop_timer *timer)
+{
+    struct server *self = H2O_STRUCT_FROM_MEMBER(struct server, sweep, timer);
+    sessions_sweep(self->sessions, self->background.loop, clock_wall_ms());
+    loop_timer_start(self->background.loop, timer, SWEEP_MS, on_sweep);
+}
+
+static void on_tick(struct loop_timer *timer)
+{
+    struct server *self = H2O_STRUCT_FROM_MEMBER(struct server, tick, timer);
+    identities_tick(self->identities, clock_mono_ms());
+    loop_timer_start(self->background.loop, timer, TICK_MS, on_tick);
+}
+
+static void on_upkeep(struct loop_call *call)
+{
+    struct server *self = H2O_STRUCT_FROM_MEMBER(struct server, upkeep, call);
+    loop_timer_start(self->background.loop, &self->sweep, SWEEP_MS, on_sweep);
+    loop_timer_start(self->background.loop, &self->tick, TICK_MS, on_tick);
+}
+
+/* ---- metrics ---- */
+
+static double read_logins(void *ctx)
+{
+    struct session_counts counts;
+    sessions_count(((struct server *)ctx)->sessions, &counts);
+    return (double)counts.logins;
+}
+
+static double read_grants(void *ctx)
+{
+    struct session_counts counts;
+    sessions_count(((struct server *)ctx)->sessions, &counts);
+    return (double)counts.grants;
+}
+
+/* The first of its three gauges takes the numbers, as "oldest" starts anew with each look. */
+static double read_known(void *ctx)
+{
+    struct server *self = ctx;
+    struct identity_numbers numbers;
+    identities_numbers(self->identities, clock_mono_ms(), &numbers);
+    self->identities_in_flight = numbers.in_flight;
+    self->oldest_fact_ms = numbers.oldest_used_ms;
+    return (double)numbers.known;
+}
+
+static double read_in_flight(void *ctx)
+{
+    return (double)((struct server *)ctx)->identities_in_flight;
+}
+
+static double read_oldest(void *ctx)
+{
+    return (double)((struct server *)ctx)->oldest_fact_ms / 1000.0;
+}
+
+static double read_log_lost(void *ctx)
+{
+    (void)ctx;
+    return (double)log_lost();
+}
+
+static void add_gauges(struct server *self)
+{
+    struct metrics *m = self->metrics;
+    metrics_gauge(m, "postern_sessions", "Live sessions.", "kind=\"login\"", read_logins, self);
+    metrics_gauge(m, "postern_sessions", "Live sessions.", "kind=\"grant\"", read_grants, self);
+    metrics_gauge(m, "postern_identities", "Users whose groups are known.", "", read_known, self);
+    metrics_gauge(m, "postern_identities_in_flight", "Questions to Okta under way.", "",
+                  read_in_flight, self);
+    metrics_gauge(m, "postern_oldest_fact_seconds",
+                  "Age of the oldest fact used for an answer since the last scrape.", "",
+                  read_oldest, self);
+    metrics_gauge(m, "postern_log_lines_lost", "Log lines lost because the queue was full.", "",
+                  read_log_lost, self);
+}
+
+/* ---- threads ---- */
+
+static void start_background(struct server *self)
+{
+    pthread_barrier_init(&self->ready, NULL, 2);
+    self->background.ready = &self->ready;
+    worker_start(&self->background);
+    pthread_barrier_wait(&self->ready);
+    pthread_barrier_destroy(&self->ready);
+}
+
+static bool start_okta(struct server *self, struct error *err)
+{
+    const struct config *config = self->config;
+    struct fetch_options options = {.ca_file = config->oidc.certificate_authority_file};
+    char redirect_uri[1024];
+    snprintf(redirect_uri, sizeof(redirect_uri), "%s/auth/oidc", config->portal.url);
+    if (!fetcher_start(&options, &self->fetcher, err))
+        return false;
+    return okta_new(config, redirect_uri, self->fetcher, self->background.loop, self->metrics,
+                    &self->okta, err);
+}
+
+static bool start_cache(struct server *self, struct error *err)
+{
+    const struct config *config = self->config;
+    struct session_limits limits = {
+        config->portal.session_idle_ms, config->portal.session_kubeconfig_idle_ms,
+        config->portal.session_lifetime_ms, config->portal.session_per_user};
+    struct identity_rules rules = {.fresh_ms = config->identity.fresh_ms,
+                                   .max_age_ms = config->identity.max_age_ms,
+                                   .stale_if_error_ms = config->identity.stale_if_error_ms,
+                                   .ask_deadline_ms = 3000,
+                                   .retry_min_ms = 5000,
+                                   .retry_max_ms = 60000,
+                                   .max_in_flight = 20};
+    if (!sessions_new(&limits, self->store, self->seal_keys, clock_wall_ms(), on_session_ended,
+                      self, &self->sessions, err))
+        return false;
+    self->resolver =
+        (struct resolver){self->background.loop, self->okta, self->sessions, self->rules};
+    self->identities = identities_new(&rules, resolve_identity, &self->resolver);
+    self->upkeep.run = on_upkeep;
+    loop_post(self->background.loop, &self->upkeep);
+    return true;
+}
+
+static struct listener_kind *find_kind(struct server *self, const char *name)
+{
+    for (size_t i = 0; i < self->kind_count; ++i)
+        if (strcmp(self->kinds[i].name, name) == 0)
+            return &self->kinds[i];
+    return NULL;
+}
+
+static void register_handlers(struct server *self)
+{
+    struct listener_kind *webhook = find_kind(self, "webhook"), *portal = find_kind(self, "portal");
+    self->operations.metrics = self->metrics;
+    self->operations.okta = self->okta;
+    self->operations.store = self->store->ops->name;
+    operations_register(&self->operations, find_kind(self, "operations")->host, true);
+    if (webhook != NULL) {
+        struct decider decider = {self->config, self->verifier, self->sessions, self->identities};
+        self->webhook = webhook_new(&decider, self->metrics);
+        webhook_register(self->webhook, webhook->host);
+    }
+    if (portal != NULL) {
+        struct portal_parts parts = {self->config, self->okta, self->sessions,  self->identities,
+                                     self->rules,  self->keys, self->seal_keys, self->metrics};
+        self->portal = portal_new(&parts);
+        operations_register(&self->operations, portal->host, false);
+        portal_register(self->portal, portal->host);
+    }
+}
+
+static void start_workers(struct server *self)
+{
+    size_t cap = connection_cap(self);
+    pthread_barrier_init(&self->ready, NULL, self->worker_count + 1);
+    for (unsigned i = 0; i < self->worker_count; ++i) {
+        self->workers[i] = (struct worker){.index = i,
+                                           .kinds = self->kind_list,
+                                           .kind_count = self->kind_count,
+                                           .connection_cap = cap,
+                                           .ready = &self->ready};
+        worker_start(&self->workers[i]);
+    }
+    pthread_barrier_wait(&self->ready);
+    pthread_barrier_destroy(&self->ready);
+}
+
+static bool start(struct server *self, struct error *err)
+{
+    self->metrics = metrics_new();
+    if (!open_parts(self, err) || !open_listeners(self, err) ||
+        !parts_store(self->config, &self->store, err))
+        return false;
+    start_background(self);
+    if (!start_okta(self, err) || !start_cache(self, err))
+        return false;
+    add_gauges(self);
+    register_handlers(self);
+    start_workers(self);
+    atomic_store(&self->operations.ready, true);
+    return true;
+}
+
+/* ---- the end ---- */
+
+static void stop(struct server *self)
+{
+    atomic_store(&self->operations.ready, false);
+    for (unsigned i = 0; i < self->worker_count; ++i)
+        worker_drain(&self->workers[i], DRAIN_MS);
+    for (unsigned i = 0; i < self->worker_count; ++i)
+        worker_join(&self->workers[i]);
+    fetcher_stop(self->fetcher); /* its last callbacks run on the background loop */
+    worker_drain(&self->background, 0);
+    worker_join(&self->background);
+    store_free(self->store); /* finishes every write that was queued */
+}
+
+static void free_parts(struct server *self)
+{
+    portal_free(self->portal);
+    webhook_free(self->webhook);
+    identities_free(self->identities);
+    sessions_free(self->sessions);
+    okta_free(self->okta);
+    token_verifier_free(self->verifier);
+    token_keys_free(self->keys);
+    subject_rules_free(self->rules);
+    seal_keys_free(self->seal_keys);
+    metrics_free(self->metrics);
+    for (size_t i = 0; i < self->kind_count; ++i)
+        listener_kind_dispose(&self->kinds[i]);
+}
+
+static void prepare_process(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, signals,
+                    NULL); /* inherited by every thread: only sigwait gets them */
+    signal(SIGPIPE, SIG_IGN);
+    h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* never spill bodies into /tmp */
+}
+
+static void wait_for_end(const sigset_t *signals)
+{
+    int signal_number = 0;
+    while (sigwait(signals, &signal_number) != 0 || signal_number == SIGHUP)
+        log_warn("SIGHUP: this version does not reload; restart to take a changed config");
+    log_info("stopping", LOG_INT("signal", signal_number));
+}
+
+int serve(const struct config *config)
+{
+    static struct server server;
+    struct error err = {.kind = ERROR_NONE};
+    enum log_level level = LOG_INFO;
+    sigset_t signals;
+    if (!log_level_parse(config->log.level, &level))
+        level = LOG_INFO;
+    prepare_process(&signals);
+    log_start(STDERR_FILENO, level);
+    server.config = config;
+    if (!start(&server, &err)) {
+        log_error("can't start", LOG_STR("reason", err.text));
+        log_stop();
+        fflush(NULL);
+        _exit(1); /* threads may run: nothing is freed under them */
+    }
+    log_info("ready", LOG_STR("portal", config->has_portal ? config->portal.listen.text : NULL),
+             LOG_STR("webhook", config->has_webhook ? config->webhook.listen.text : NULL),
+             LOG_STR("operations", config->operations.listen.text),
+             LOG_INT("workers", server.worker_count));
+    wait_for_end(&signals);
+    stop(&server);
+    free_parts(&server);
+    log_info("stopped");
+    log_stop();
+    return 0;
+}

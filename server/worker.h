@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Threads that run a loop: the workers with their listeners, and one background loop for Okta, identities
+ * and upkeep. */
+#pragma once
+
+#include <pthread.h>
+
+#include "listener.h"
+
+#define WORKER_MAX_KINDS 3
+
+struct worker {
+    pthread_t thread;
+    unsigned index;
+    struct loop *loop;            /* made on the thread */
+    struct listener_kind **kinds; /* borrowed */
+    size_t kind_count;            /* 0: the background loop */
+    struct listener listeners[WORKER_MAX_KINDS];
+    size_t connection_cap; /* of each listener */
+    struct loop_timer drain_timer;
+    int64_t drain_deadline_ms; /* monotonic */
+    struct loop_call drain_call;
+    pthread_barrier_t *ready;
+};
+
+/* Returns at once; worker->loop is set when all of `ready`'s parties have passed the barrier. */
+void worker_start(struct worker *self);
+/* From any thread: stop accepting, let connections finish for at most deadline_ms, then end the loop. */
+void worker_drain(struct worker *self, int64_t deadline_ms);
+/* Waits for the thread's end. */
+void worker_join(struct worker *self);
