@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One signing key and the ring of them, private to token/. A key never changes once it is made; its role
+ * at a time follows from its own sign_from and the next key's. */
+#pragma once
+
+#include <h2o.h>
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/secret.h"
+#include "token/token.h"
+
+/* ---- the header of our tokens ----
+ * {"alg":"ES256","kid":"postern-XXXXXXXXXXXX","typ":"JWT"} with twelve of [a-z0-9], in the order in which
+ * libjwt writes it too. The kid's own characters begin and end on base64url's 3-byte boundaries, so all our
+ * encoded headers are equal but for KEY_HEADER_KID characters in the middle. */
+#define KEY_KID_PREFIX        "postern-"
+#define KEY_KID_RANDOM        12
+#define KEY_KID_LEN           (sizeof(KEY_KID_PREFIX) - 1 + KEY_KID_RANDOM)
+#define KEY_HEADER_BEGIN      "eyJhbGciOiJFUzI1NiIsImtpZCI6InBvc3Rlcm4t"
+#define KEY_HEADER_KID        16                     /* base64url of KEY_KID_RANDOM bytes */
+#define KEY_HEADER_END        "IiwidHlwIjoiSldUIn0." /* with the dot that ends the header */
+#define KEY_HEADER_BEGIN_LEN  (sizeof(KEY_HEADER_BEGIN) - 1)
+#define KEY_HEADER_END_LEN    (sizeof(KEY_HEADER_END) - 1)
+#define KEY_HEADER_LEN        (KEY_HEADER_BEGIN_LEN + KEY_HEADER_KID + KEY_HEADER_END_LEN)
+#define KEY_SIGNATURE_LEN     64 /* r and s, 32 bytes each (RFC 7518 section 3.4) */
+#define KEY_SIGNATURE_ENCODED 86
+
+/* How long a key goes on verifying after the next one has begun to sign: far longer than any token lives
+ * (the config bounds tokens.lifetime), so that nobody is signed out by a rotation. */
+#define KEY_OVERLAP_MS (24 * INT64_C(3600) * 1000)
+
+/* ---- one key (keys.c) ---- */
+struct token_key {
+    char kid[KEY_KID_LEN + 1];
+    char header[KEY_HEADER_LEN + 1]; /* encoded, with the dot */
+    int64_t created_at_ms;
+    int64_t sign_from_ms;
+    int64_t verify_until_ms; /* INT64_MAX while there is no later key; set by the ring */
+    char x[44], y[44];       /* the public point, base64url */
+    EVP_PKEY *pkey;
+    EVP_PKEY_CTX *signer;   /* ready to sign; copied for each use, which is cheap and thread-safe */
+    EVP_PKEY_CTX *verifier; /* the same for verifying */
+};
+
+/* A new P-256 key with a random kid. */
+MUST_CHECK bool token_key_generate(int64_t now_ms, int64_t sign_from_ms, struct token_key **out,
+                                   struct error *err);
+/* From what a key file says. The private key is one PEM block; anything but P-256 is refused. */
+MUST_CHECK bool token_key_from_pem(const char *kid, h2o_iovec_t pem, struct token_key **out,
+                                   struct error *err);
+MUST_CHECK bool token_key_to_pem(const struct token_key *self, struct secret *out,
+                                 struct error *err);
+void token_key_free(struct token_key *self);
+bool token_key_kid_valid(h2o_iovec_t kid);
+
+MUST_CHECK bool token_key_sign(const struct token_key *self, h2o_iovec_t message,
+                               uint8_t signature[KEY_SIGNATURE_LEN]);
+/* False for a wrong signature, and for whatever else goes wrong. */
+MUST_CHECK bool token_key_verify(const struct token_key *self, h2o_iovec_t message,
+                                 const uint8_t signature[KEY_SIGNATURE_LEN]);
+
+/* ---- the ring (ring.c) ---- */
+struct token_keys {
+    struct token_key **entries; /* by sign_from_ms, then kid */
+    size_t count;
+};
+
+/* The key with the latest sign_from up to now; before the first one's, the first (a clock that was set back must
+ * not stop sign-ins). NULL for an empty ring. */
+const struct token_key *token_keys_signer(const struct token_keys *self, int64_t now_ms);
+/* The key whose encoded header these KEY_HEADER_LEN characters are, or NULL. It may be past its verify_until. */
+const struct token_key *token_keys_find(const struct token_keys *self, const char *header);
+
+/* ---- the directory (key_files.c) ---- */
+/* Opens the directory and judges it. make: creates it (0700) where it is missing. Without make, a missing
+ * directory is no error and gives *fd = -1. */
+MUST_CHECK bool key_files_open(const char *directory, bool make, int *fd, struct error *err);
+/* Adds every key of the directory to keys. */
+MUST_CHECK bool key_files_read(int fd, const char *directory, struct token_keys *keys,
+                               struct error *err);
+/* Writes <kid>.json so that a crash leaves all of it or nothing, and returns when it is durable. */
+MUST_CHECK bool key_files_write(int fd, const char *directory, const struct token_key *key,
+                                struct error *err);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Issuing portal tokens: JWTs whose header is a fixed text of the key that signs. What verify.c demands
+ * stands here. */
+#include "token/token.h"
+
+#include <assert.h>
+
+#include "base/crypto.h"
+#include "base/text.h"
+#include "keys.h"
+
+#define JTI_BYTES    16
+#define NBF_BEFORE_S 10 /* clocks of replicas differ a little */
+
+static bool write_payload(h2o_mem_pool_t *pool, const struct token_claims *claims, const char *jti,
+                          h2o_iovec_t *out, struct error *err)
+{
+    const char *strings[][2] = {{"iss", claims->issuer},
+                                {"sub", claims->subject},
+                                {"aud", claims->audience},
+                                {"sid", claims->session},
+                                {"jti", jti}};
+    struct json_writer *writer = json_writer_new(pool);
+    json_begin_object(writer);
+    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+        json_key(writer, strings[i][0]);
+        json_put_string(writer, strings[i][1]);
+    }
+    json_key(writer, "iat");
+    json_put_int(writer, claims->now_s);
+    json_key(writer, "nbf");
+    json_put_int(writer, claims->now_s - NBF_BEFORE_S);
+    json_key(writer, "exp");
+    json_put_int(writer, claims->now_s + claims->lifetime_s);
+    json_end_object(writer);
+    return json_writer_end(writer, out, err);
+}
+
+static bool sign(h2o_mem_pool_t *pool, const struct token_key *key, h2o_iovec_t payload,
+                 h2o_iovec_t *out, struct error *err)
+{
+    struct text token;
+    uint8_t signature[KEY_SIGNATURE_LEN];
+    text_init(&token, pool);
+    text_add(&token, key->header, KEY_HEADER_LEN);
+    h2o_iovec_t encoded = base64url_encode(pool, payload.base, payload.len);
+    text_add(&token, encoded.base, encoded.len);
+    if (!token_key_sign(key, text_iovec(&token), signature))
+        return error_set(err, ERROR_INTERNAL, "signing with the key %s failed", key->kid);
+    encoded = base64url_encode(pool, signature, sizeof(signature));
+    text_add(&token, ".", 1);
+    text_add(&token, encoded.base, encoded.len);
+    if (token.len > TOKEN_MAX_BYTES)
+        return error_set(err, ERROR_INTERNAL, "a token of %zu bytes is too long", token.len);
+    *out = text_iovec(&token);
+    return true;
+}
+
+bool token_issue(h2o_mem_pool_t *pool, const struct token_keys *keys,
+                 const struct token_claims *claims, h2o_iovec_t *out, const char **jti_out,
+                 struct error *err)
+{
+    size_t session_len = strlen(claims->session);
+    assert(session_len > 0 && session_len < TOKEN_ID_SIZE && claims->lifetime_s > 0);
+    const struct token_key *key = token_keys_signer(keys, claims->now_s * 1000);
+    if (key == NULL)
+        return error_set(err, ERROR_INTERNAL, "there is no signing key");
+    uint8_t random[JTI_BYTES];
+    crypto_random(random, sizeof(random));
+    h2o_iovec_t jti = base64url_encode(pool, random, sizeof(random)), payload;
+    if (!write_payload(pool, claims, jti.base, &payload, err) ||
+        !sign(pool, key, payload, out, err))
+        return false;
+    if (jti_out != NULL)
+        *jti_out = jti.base;
+    return true;
+}
