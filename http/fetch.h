@@ -21,10 +21,13 @@ struct fetch_options {
 
 MUST_CHECK bool fetcher_start(const struct fetch_options *options, struct fetcher **out,
                               struct error *err);
-/* Aborts what is in flight (those callbacks run with an error), ends the thread. */
+/* Aborts what is in flight or waits (those callbacks run with an error on their loops, which must still
+ * run), ends the thread. What is started later ends with an error too: a callback may try again. */
 void fetcher_stop(struct fetcher *self);
+/* Stops where that was not done, then frees; after all loops that asked have ended. Accepts NULL. */
+void fetcher_free(struct fetcher *self);
 
-/* Lanes have caps of their own, so that identities going stale never delay a sign-in. */
+/* Lanes have queues and caps of their own, so that identities going stale never delay a sign-in. */
 enum fetch_lane { FETCH_INTERACTIVE, FETCH_IDENTITY, FETCH_LANES };
 
 struct fetch_request {
@@ -36,7 +39,7 @@ struct fetch_request {
     h2o_iovec_t authorization; /* value of that header; {NULL} for none; copied and wiped */
     const char *ca_file;       /* NULL: the fetcher's */
     size_t max_body;           /* bytes; 0: 1 MiB */
-    int timeout_ms;            /* for the whole; 0: 10 s. Connecting gets at most 5 s of it */
+    int timeout_ms; /* for the whole, waiting for a turn included; 0: 10 s. Connecting gets at most 5 s */
 };
 
 struct fetch_result {
@@ -49,8 +52,9 @@ struct fetch_result {
     h2o_iovec_t rate_limit, rate_remaining, rate_reset; /* X-Rate-Limit-{Limit,Remaining,Reset} */
 };
 
-/* result is NULL when there was no whole HTTP answer; then err says why (UPSTREAM), with the host and
- * never with the URL's query. Any status, 500 too, is a result. */
+/* result is NULL when there was no whole HTTP answer; then err says why (UPSTREAM; INTERNAL where it is our
+ * limit or our request), with the host and never with the URL's path or query. Any status, 500 too, is a
+ * result; err's kind is then ERROR_NONE. */
 typedef void (*fetch_cb)(void *ctx, const struct fetch_result *result, const struct error *err);
 
 /* Strings of the request are copied. The callback runs exactly once on loop, never before this returns,

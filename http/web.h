@@ -13,7 +13,8 @@
 #include "http/template.h"
 
 /* ---- one loop's copy of what its handlers share: hung on the h2o context ---- */
-/* Every h2o_context_t of ours has its struct loop registered once, so that handlers find it. */
+/* Every h2o_context_t of ours has its struct loop registered once, right after h2o_context_init, so that
+ * handlers find it. */
 void web_context_set_loop(h2o_context_t *ctx, struct loop *loop);
 struct loop *web_loop(h2o_req_t *req);
 
@@ -24,9 +25,16 @@ struct web_peer {
     unsigned
         ca_mask; /* bit i: the chain verifies against the listener's CA file i (server/tls.c) */
 };
-/* NULL on a plain or a one-sided TLS connection. Set by server/tls.c as first member of the connection's
- * state, which hangs on the socket's on_close.data. */
+/* The first member of the state that server/ hangs on a socket's on_close.data. */
+struct web_connection {
+    const struct web_peer *peer; /* NULL on a plain or a one-sided TLS connection */
+};
+/* NULL as above, and where nothing hangs on the socket. */
 const struct web_peer *web_peer(h2o_req_t *req);
+
+#define WEB_ADDRESS_SIZE 64
+/* The client's numeric address without port; "" where it can't be had. */
+void web_remote_address(h2o_req_t *req, char out[WEB_ADDRESS_SIZE]);
 
 /* ---- requests ---- */
 /* 16 hex characters, made at the first asking, sent as X-Request-Id with every answer of ours. */
@@ -38,21 +46,24 @@ bool web_method_is(h2o_req_t *req, const char *method);
 h2o_iovec_t web_path(h2o_req_t *req);  /* normalized, without the query */
 h2o_iovec_t web_query(h2o_req_t *req); /* without the '?', raw; {NULL, 0} when there is none */
 bool web_wants_json(h2o_req_t *req);   /* Accept names application/json and not text/html */
-/* The media type of Content-Type, compared without case, parameters ignored. */
+/* The media type of Content-Type, compared without case, parameters ignored; false when it stands there
+ * twice. */
 bool web_content_type_is(h2o_req_t *req, const char *media_type);
 
 /* One cookie's value by exact name, borrowed; {NULL, 0} when absent, when it stands there twice, or when
  * the Cookie headers are malformed or longer than 16 KiB. */
 h2o_iovec_t web_cookie(h2o_req_t *req, const char *name);
-/* Calls each for every cookie whose name begins with prefix. */
+/* Calls each for every cookie whose name begins with prefix; never when web_cookie would say malformed. A
+ * name that stands there twice comes twice. */
 void web_cookies_each(h2o_req_t *req, const char *prefix,
                       void (*each)(void *ctx, h2o_iovec_t name, h2o_iovec_t value), void *ctx);
 /* Adds Set-Cookie: name=value; Path=/; Secure; HttpOnly; SameSite=Lax. max_age_s < 0: a session cookie;
- * 0: deletes it. The name must begin with __Host-. */
+ * 0: deletes it. The name must begin with __Host-, name and value must be of the characters that RFC 6265
+ * section 4.1.1 has for them (assert): base64url is. */
 void web_set_cookie(h2o_req_t *req, const char *name, h2o_iovec_t value, int64_t max_age_s);
 
 /* application/x-www-form-urlencoded, as query and as body: at most 64 fields, strict %-escapes, valid
- * UTF-8, no NUL; a field that comes twice is BAD_INPUT. */
+ * UTF-8, no NUL, no field without a name; a field that comes twice is BAD_INPUT. */
 struct web_form {
     struct web_field {
         h2o_iovec_t name, value;
@@ -67,8 +78,10 @@ void web_form_add(struct text *out, const char *name, h2o_iovec_t value);
 void web_url_encode(struct text *out,
                     h2o_iovec_t value); /* everything but unreserved characters (RFC 3986) */
 
-/* A local path to go back to: one '/' first, no second '/' or '\\' behind it (nor after decoding), no
- * control characters, no scheme or host however spelled, at most 1024 bytes. Else NULL. (peers 43) */
+/* A local path to go back to, copied into pool unchanged: one '/' first, no empty segment and none that
+ * begins with a dot, no backslash (nor any of these after decoding), no control characters, no scheme or
+ * host however spelled, no fragment, ASCII only, at most 1024 bytes; a query may follow. Else NULL.
+ * (peers 43) */
 const char *web_return_to(h2o_mem_pool_t *pool, h2o_iovec_t candidate);
 
 /* Design section 11: a state-changing request must have Sec-Fetch-Site: same-origin, or, where that header
@@ -93,14 +106,17 @@ void web_cache(h2o_req_t *req, const char *cache_control);
 void web_send(h2o_req_t *req, int status, const char *content_type,
               h2o_iovec_t body); /* body is copied */
 void web_send_json(h2o_req_t *req, int status,
-                   struct json_writer *body);            /* a writer that failed becomes a 500 */
-void web_redirect(h2o_req_t *req, const char *location); /* 303 */
+                   struct json_writer *body); /* a writer that failed becomes a 500 */
+/* 303. A location with characters that no URL has (control characters, spaces) becomes a 500. */
+void web_redirect(h2o_req_t *req, const char *location);
 /* RFC 9457 application/problem+json: {"title","status","detail","request_id"}. */
 void web_problem(h2o_req_t *req, int status, const char *title, const char *detail);
 int web_status_of(
     enum error_kind kind); /* REJECTED 403, BAD_INPUT 400, UPSTREAM 502, INTERNAL 500 */
 
 /* ---- access log ---- */
-/* Registers an h2o logger on the host: one line per request (method, path without query, status, bytes,
- * duration_ms, request id, listener) at debug, or at info when access is true. */
+/* Registers an h2o logger on every path that the host has by now and on its fallback, so call it after the
+ * handlers are registered: one line per request (method, path without query, status, bytes, duration_ms,
+ * request_id, listener, address) at debug, or at info when access is true. status is 0 for a request
+ * whose client left before the answer. */
 void web_access_log(h2o_hostconf_t *host, const char *listener, bool access);
