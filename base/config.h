@@ -116,10 +116,13 @@ struct config {
 
     struct config_cluster *clusters;
     unsigned cluster_count;
+
+    struct config_memory *memory; /* base/config*.c only: the strings, and where each key stands */
 };
 
-/* Every complaint, one a line: "FILE:LINE:COLUMN: key.path: what" for the first schema error, then
- * "FILE: key.path: what" for each semantic one. */
+/* Every complaint, one a line: "FILE:LINE:COLUMN: key.path: what". Bad YAML and what does not fit the schema
+ * end the reading, so they come alone; otherwise all the semantic ones come at once. The place is that of
+ * the key, or of the nearest block around it; "FILE: key.path: what" where the file has neither. */
 struct config_problems {
     struct text text;
     unsigned count;
@@ -133,15 +136,17 @@ struct config *config_load_bytes(const char *path, const char *bytes, size_t len
                                  struct config_problems *problems);
 void config_free(struct config *self);
 
-/* Adds one semantic complaint, as config_load does; for checks that other folders make of files and keys. */
+/* Adds one semantic complaint, as config_load does; for checks that other folders make of files and keys.
+ * Its line must hold no secret; control characters are shown as '?'. */
 void config_complain(struct config_problems *problems, const struct config *config,
                      const char *key_path, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Writes the effective values as YAML, defaults included. Files are named, their contents never shown. */
+/* Writes the effective values as YAML, defaults included, always in the same order; loading what it wrote
+ * gives the same config. Files are named, their contents never shown. */
 void config_print(const struct config *self, struct text *out);
 
-/* "250ms" "30s" "15m" "12h" "30d": one number with one unit. */
+/* "250ms" "30s" "15m" "12h" "30d": one number with one unit; at most 36500d. */
 MUST_CHECK bool config_parse_duration(const char *text, int64_t *out_ms);
-MUST_CHECK bool config_parse_address(const char *text,
-                                     struct config_address *out); /* out's strings are malloc'ed */
+/* A numeric host and a port from 1 to 65535. out's strings are malloc'ed. */
+MUST_CHECK bool config_parse_address(const char *text, struct config_address *out);

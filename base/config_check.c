@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What only several keys together show: what the listeners need, ages and limits in order, clusters that
+ * can't be told apart; and the two values whose form is a rule of its own, cluster names and group
+ * expressions. */
+#include "config_parts.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <regex.h>
+
+struct check {
+    const struct config *config;
+    struct config_problems *problems;
+};
+
+#define COMPLAIN(self, ...) config_complain((self)->problems, (self)->config, __VA_ARGS__)
+
+static void need(struct check *self, const char *key, const char *value, const char *why)
+{
+    if (value == NULL)
+        COMPLAIN(self, key, "is missing: %s", why);
+}
+
+/* ---- what the blocks need of each other ---- */
+
+static void check_blocks(struct check *self)
+{
+    const struct config *config = self->config;
+    if (!config->has_portal && !config->has_webhook)
+        COMPLAIN(self, "portal", "is missing, and so is webhook: there is nothing to serve");
+    if (config->has_webhook && !config->has_portal)
+        COMPLAIN(self, "portal",
+                 "is missing: the webhook judges the sessions that the portal "
+                 "makes, and portal.url is the issuer of the tokens");
+    if (config->has_webhook && config->cluster_count == 0)
+        COMPLAIN(self, "clusters", "is missing: the webhook answers for the clusters listed there");
+    const char *why = "portal and webhook ask the provider who a person is";
+    need(self, "oidc.issuer", config->oidc.issuer, why);
+    need(self, "oidc.client_id", config->oidc.client_id, why);
+    need(self, "oidc.client_secret_file", config->oidc.client_secret_file, why);
+    need(self, "tokens.keys_directory", config->tokens.keys_directory,
+         "the keys that sign our tokens live there");
+}
+
+static void check_store(struct check *self)
+{
+    const struct config *config = self->config;
+    if (config->store.seal_key_files.count > 2)
+        COMPLAIN(self, "store.seal_key_files",
+                 "has %u entries; at most two: the new key first, then the old one",
+                 config->store.seal_key_files.count);
+    if (config->store.kind != STORE_SQLITE)
+        return;
+    need(self, "store.path", config->store.path, "the sqlite store is a file");
+    if (config->store.seal_key_files.count == 0)
+        COMPLAIN(self, "store.seal_key_files",
+                 "is missing: Okta's tokens are sealed in the sqlite store; name one or two files");
+}
+
+/* ---- listeners ---- */
+
+struct listener {
+    const char *key;
+    const struct config_address *address;
+};
+
+static bool is_wildcard(const char *host)
+{
+    struct in6_addr any = IN6ADDR_ANY_INIT, numeric;
+    return strcmp(host, "0.0.0.0") == 0 ||
+           (inet_pton(AF_INET6, host, &numeric) == 1 && memcmp(&numeric, &any, sizeof(any)) == 0);
+}
+
+static bool same_host(const char *a, const char *b)
+{
+    struct in6_addr x, y;
+    if (inet_pton(AF_INET6, a, &x) == 1 && inet_pton(AF_INET6, b, &y) == 1)
+        return memcmp(&x, &y, sizeof(x)) == 0;
+    return strcmp(a, b) == 0;
+}
+
+/* Sockets of ours share ports (SO_REUSEPORT), so the system would not complain. */
+static void check_listeners(struct check *self)
+{
+    const struct config *config = self->config;
+    const struct listener listeners[] = {{"portal.listen", &config->portal.listen},
+                                         {"webhook.listen", &config->webhook.listen},
+                                         {"operations.listen", &config->operations.listen}};
+    for (size_t i = 1; i < 3; i++) {
+        for (size_t j = 0; j < i; j++) {
+            const struct config_address *a = listeners[i].address, *b = listeners[j].address;
+            if (a->host == NULL || b->host == NULL || a->port != b->port)
+                continue;
+            if (is_wildcard(a->host) || is_wildcard(b->host) || same_host(a->host, b->host))
+                COMPLAIN(self, listeners[i].key, "%s is taken by %s", a->text, listeners[j].key);
+        }
+    }
+}
+
+/* ---- times ---- */
+
+static void in_order(struct check *self, const char *smaller_key, int64_t smaller,
+                     const char *larger_key, int64_t larger)
+{
+    if (smaller > larger)
+        COMPLAIN(self, smaller_key, "must not be longer than %s", larger_key);
+}
+
+static void check_times(struct check *self)
+{
+    const struct config *config = self->config;
+    in_order(self, "identity.fresh", config->identity.fresh_ms, "identity.max_age",
+             config->identity.max_age_ms);
+    in_order(self, "identity.max_age", config->identity.max_age_ms, "identity.stale_if_error",
+             config->identity.stale_if_error_ms);
+    in_order(self, "portal.session.idle", config->portal.session_idle_ms, "portal.session.lifetime",
+             config->portal.session_lifetime_ms);
+    in_order(self, "portal.session.kubeconfig_idle", config->portal.session_kubeconfig_idle_ms,
+             "portal.session.lifetime", config->portal.session_lifetime_ms);
+}
+
+/* ---- groups ---- */
+
+static void check_expressions(struct check *self)
+{
+    const struct config_strings *list = &self->config->users.groups_include;
+    for (unsigned i = 0; i < list->count; i++) {
+        regex_t compiled;
+        char why[120], key[64];
+        int code = regcomp(&compiled, list->entries[i], REG_EXTENDED | REG_NOSUB);
+        if (code == 0) {
+            regfree(&compiled);
+            continue;
+        }
+        regerror(code, &compiled, why, sizeof(why));
+        snprintf(key, sizeof(key), "users.groups_include[%u]", i);
+        COMPLAIN(self, key, "\"%s\" is no POSIX extended regular expression: %s", list->entries[i],
+                 why);
+    }
+}
+
+/* ---- clusters ---- */
+
+static bool is_cluster_name(const char *name)
+{
+    size_t len = strlen(name);
+    if (len == 0 || len > 63)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool is_edge = i == 0 || i == len - 1;
+        bool is_word = (name[i] >= 'a' && name[i] <= 'z') || isdigit((unsigned char)name[i]);
+        if (!is_word && (is_edge || (name[i] != '-' && name[i] != '.')))
+            return false;
+    }
+    return true;
+}
+
+static const char *cluster_key(unsigned index, const char *key, char out[64])
+{
+    snprintf(out, 64, "clusters[%u].%s", index, key);
+    return out;
+}
+
+static bool share_entry(const struct config_strings *a, const struct config_strings *b,
+                        const char **which)
+{
+    for (unsigned i = 0; i < a->count; i++) {
+        for (unsigned j = 0; j < b->count; j++) {
+            if (strcmp(a->entries[i], b->entries[j]) == 0) {
+                *which = a->entries[i];
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Clusters are told apart by their names, their tokens by the audience, their API servers by the name in the
+ * client certificate. */
+static void check_pair(struct check *self, unsigned first, unsigned second)
+{
+    const struct config_cluster *a = &self->config->clusters[first];
+    const struct config_cluster *b = &self->config->clusters[second];
+    const char *which;
+    char key[64];
+    if (a->name == NULL || b->name == NULL)
+        return;
+    if (strcmp(a->name, b->name) == 0)
+        COMPLAIN(self, cluster_key(second, "name", key), "\"%s\" is also clusters[%u]'s", b->name,
+                 first);
+    else if (strcmp(a->audience, b->audience) == 0)
+        COMPLAIN(self, cluster_key(second, "audience", key),
+                 "\"%s\" is also cluster %s's: one could use the other's tokens", b->audience,
+                 a->name);
+    if (share_entry(&b->client_names, &a->client_names, &which))
+        COMPLAIN(self, cluster_key(second, "client_names", key),
+                 "\"%s\" is also cluster %s's: a client name may stand in one cluster only", which,
+                 a->name);
+}
+
+static void check_clusters(struct check *self)
+{
+    const struct config *config = self->config;
+    char key[64];
+    for (unsigned i = 0; i < config->cluster_count; i++) {
+        const struct config_cluster *cluster = &config->clusters[i];
+        if (cluster->name != NULL && *cluster->name != '\0' && !is_cluster_name(cluster->name))
+            COMPLAIN(self, cluster_key(i, "name", key),
+                     "\"%s\" is no name for a cluster: small letters, digits, '-' and '.', "
+                     "beginning and ending with a letter or digit, at most 63 characters",
+                     cluster->name);
+        if (config->has_webhook && cluster->client_ca_file == NULL)
+            COMPLAIN(self, cluster_key(i, "client_ca_file", key),
+                     "is missing, as webhook.tls.client_ca_file is: which CA signed the client "
+                     "certificates of this cluster's API servers?");
+        for (unsigned j = 0; j < i; j++)
+            check_pair(self, j, i);
+    }
+}
+
+void config_check(const struct config *config, struct config_problems *problems)
+{
+    struct check self = {config, problems};
+    check_blocks(&self);
+    check_store(&self);
+    check_listeners(&self);
+    check_times(&self);
+    check_expressions(&self);
+    check_clusters(&self);
+}
