@@ -29,11 +29,11 @@ MUST_CHECK bool jwks_parse(h2o_iovec_t body, struct jwks **out, struct error *er
 void jwks_free(struct jwks *self);
 bool jwks_has_kid(const struct jwks *self, h2o_iovec_t kid);
 
-/* What the header says, after judging it: alg RS256, kid present and at most 256 bytes, typ absent or one of
- * types (case-insensitive "JWT" when types is NULL), no crit, b64, zip. */
+/* The header's kid, after judging the header: alg RS256, kid present and at most 256 bytes, typ absent or "JWT"
+ * in any case, no crit, b64, zip, nor a key source of the token's own (jwk, jku, x5u, x5c). REJECTED. */
 MUST_CHECK bool jwt_header_kid(h2o_mem_pool_t *pool, const struct jwt_parts *parts,
                                h2o_iovec_t *kid, struct error *err);
-/* Verifies the signature with the key of that kid and parses the payload. UNKNOWN kid: REJECTED with
- * *unknown_kid = true. */
+/* Verifies the signature with the key of that kid and parses the payload (one JSON object). Every failure is
+ * REJECTED; for a kid that is not in keys, *unknown_kid is true. Thread-safe. */
 MUST_CHECK bool jwt_verify(h2o_mem_pool_t *pool, const struct jwks *keys, h2o_iovec_t token,
                            struct json **claims, bool *unknown_kid, struct error *err);
