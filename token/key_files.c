@@ -91,7 +91,7 @@ static bool parse_key(h2o_mem_pool_t *pool, h2o_iovec_t text, struct token_key *
 {
     struct json *object;
     h2o_iovec_t kid, algorithm, pem;
-    int64_t created_at_ms, sign_from_ms;
+    int64_t created_at_ms = 0, sign_from_ms = 0;
     if (!json_parse(pool, text, NULL, &object, err) || !json_string(object, "kid", &kid, err) ||
         !json_string(object, "algorithm", &algorithm, err) ||
         !read_time(object, "created_at_ms", &created_at_ms, err) ||
@@ -137,7 +137,7 @@ static bool add_file(int fd, const char *directory, const char *name, struct tok
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
     const char *path = text_format(&pool, "%s/%s", directory, name);
-    struct token_key *key;
+    struct token_key *key = NULL;
     bool good = keys->count < MOST_KEYS ? judge_file(fd, name, err)
                                         : error_set(err, ERROR_BAD_INPUT, "is one key too many");
     if (!good)
