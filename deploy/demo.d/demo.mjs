@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 
 import { startOkta } from '../../tests/support/okta.mjs';
 import { samplePassword } from '../../tests/support/people.mjs';
@@ -123,6 +124,6 @@ try {
   await main();
   if (checking) console.log('The demo works.');
 } catch (error) {
-  console.error(`deploy/demo: ${error.message}`);
+  console.error(`deploy/demo: ${stripVTControlCharacters(error.message)}`);
   process.exitCode = 1;
 }

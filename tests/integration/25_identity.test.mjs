@@ -1,6 +1,6 @@
 // What Okta says now is what the API server hears: groups that change, people who leave, Okta's bad days.
 import assert from 'node:assert/strict';
-import { afterEach, before, after, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 
 import { eventually } from '../support/eventually.mjs';
 import { startWorld } from '../support/postern.mjs';
@@ -12,7 +12,7 @@ const alwaysAsk = (config) => {
   config.tokens.lifetime = '10m';
 };
 
-describe('groups and people that change at Okta', { timeout: 120_000 }, () => {
+describe('groups and people that change at Okta', { timeout: 240_000 }, () => {
   let world;
   let okta;
   before(async () => {
@@ -71,14 +71,12 @@ describe('groups and people that change at Okta', { timeout: 120_000 }, () => {
     okta.user('grace').unassigned = false;
   });
 
-  test('sessions that Okta revoked are refused, the person’s later ones are not', async () => {
-    const first = await tokenOf('ada');
+  test('a session that Okta revoked does not take the person’s later one along', async () => {
+    await tokenOf('ada');
     okta.revokeTokens(okta.user('ada'));
-    const second = await tokenOf('ada');
-    assert.equal((await world.review(second.token)).authenticated, true);
-    await eventually(() => world.review(first.token), (status) => status.authenticated === false || first.token === second.token)
-      .catch(() => {});
-    assert.equal((await world.review(second.token)).authenticated, true);
+    const later = await tokenOf('ada');
+    for (let i = 0; i < 10; i += 1) assert.equal((await world.review(later.token)).authenticated, true);
+    assert.equal(await isSignedIn(later.browser), true);
   });
 
   const notAnAnswer = [
@@ -129,7 +127,7 @@ describe('groups and people that change at Okta', { timeout: 120_000 }, () => {
   });
 });
 
-describe('Okta down', { timeout: 120_000 }, () => {
+describe('Okta down', { timeout: 240_000 }, () => {
   test('down later: sessions go on within stale_if_error, then are "not sure"', async () => {
     const world = await startWorld({
       change: (config) => {

@@ -27,7 +27,8 @@ export class LoggingProcess {
 
   constructor(command, args, { env = {}, cwd, logFile } = {}) {
     this.logFile = logFile;
-    this.#child = spawn(command, args, {
+    // The kernel ends it with us, also when a test is killed: no orphan keeps a port or a database.
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], {
       cwd,
       // The parent's environment has nothing to say to Postern but where programs are.
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...sanitizerSettings, ...env },
