@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How sessions end: they leave the table under the lock, into a list; then, without it, their records are
+ * deleted, the ended callback is told, and whoever asked hears when the deletes are durable. */
+#include "cache/sessions.h"
+
+#include <assert.h>
+
+#include "sessions_private.h"
+
+static struct session *sibling_of(h2o_linklist_t *link)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct session, siblings, link);
+}
+
+const char *session_end_name(enum session_end reason)
+{
+    switch (reason) {
+    case SESSION_SIGNED_OUT:
+        return "signed_out";
+    case SESSION_IDLE_TOO_LONG:
+        return "idle_too_long";
+    case SESSION_LIFETIME_OVER:
+        return "lifetime_over";
+    case SESSION_REFUSED_BY_OKTA:
+        return "refused_by_okta";
+    case SESSION_PUSHED_OUT:
+        return "pushed_out";
+    case SESSION_PARENT_ENDED:
+        return "parent_ended";
+    }
+    assert(!"a reason without a name");
+    return NULL;
+}
+
+/* ---- out of the table ---- */
+
+void ended_list_init(struct ended_list *self)
+{
+    *self = (struct ended_list){.tail = &self->first};
+}
+
+/* Who walks a user's sessions while some end holds the user, which goes with its last session. */
+static void hold(struct user *user)
+{
+    user->count++;
+}
+
+static void release(struct shard *shard, struct user *user)
+{
+    if (--user->count != 0)
+        return;
+    table_remove(&shard->users, &user->entry);
+    free(user);
+}
+
+static void unlink_one(struct shard *shard, struct session *session, enum session_end reason,
+                       struct ended_list *ended)
+{
+    table_remove(&shard->by_id, &session->entry);
+    h2o_linklist_unlink(&session->siblings);
+    if (session->login == NULL)
+        shard->logins--;
+    release(shard, session->user);
+    session->user = NULL;
+    session->login = NULL;
+    session->reason = reason;
+    *ended->tail = session;
+    ended->tail = &session->next_ended;
+    ended->count++;
+}
+
+/* The login first: should a crash part the deletes, grants without a login are deleted at the next start. */
+void session_unlink(struct shard *shard, struct session *session, enum session_end reason,
+                    struct ended_list *ended)
+{
+    struct user *user = session->user;
+    hold(user);
+    unlink_one(shard, session, reason, ended);
+    while (!h2o_linklist_is_empty(&session->grants))
+        unlink_one(shard, sibling_of(session->grants.next), SESSION_PARENT_ENDED, ended);
+    release(shard, user);
+}
+
+/* Ends what of the login is past its limits. A browser that idles ends no grants; with none left, it is over.
+ * keep, a login or a grant, is not judged. */
+static void tidy_login(struct sessions *self, struct shard *shard, struct session *login,
+                       const struct session *keep, int64_t now_ms, struct ended_list *ended)
+{
+    enum session_state state = session_judge(self, login, now_ms);
+    if (login == keep || (keep != NULL && login == keep->login))
+        state = SESSION_LIVE;
+    if (state == SESSION_OVER) {
+        session_unlink(shard, login, SESSION_LIFETIME_OVER, ended);
+        return;
+    }
+    h2o_linklist_t *link = login->grants.next;
+    while (link != &login->grants) {
+        struct session *grant = sibling_of(link);
+        link = link->next;
+        if (grant != keep && session_judge(self, grant, now_ms) == SESSION_IDLE)
+            session_unlink(shard, grant, SESSION_IDLE_TOO_LONG, ended);
+    }
+    if (state == SESSION_IDLE && h2o_linklist_is_empty(&login->grants))
+        session_unlink(shard, login, SESSION_IDLE_TOO_LONG, ended);
+}
+
+static void tidy_user(struct sessions *self, struct shard *shard, struct user *user,
+                      const struct session *keep, int64_t now_ms, struct ended_list *ended)
+{
+    hold(user);
+    h2o_linklist_t *link = user->logins.next;
+    while (link != &user->logins) {
+        struct session *login = sibling_of(link);
+        link = link->next;
+        tidy_login(self, shard, login, keep, now_ms, ended);
+    }
+    release(shard, user);
+}
+
+/* A login counts as used when a grant below it was, so it never goes before its grants. */
+static struct session *least_used(struct user *user, const struct session *keep)
+{
+    struct session *least = NULL;
+    int64_t least_ms = INT64_MAX;
+    for (h2o_linklist_t *link = user->logins.next; link != &user->logins; link = link->next) {
+        struct session *login = sibling_of(link);
+        for (h2o_linklist_t *at = login->grants.next; at != &login->grants; at = at->next) {
+            struct session *grant = sibling_of(at);
+            if (grant != keep && grant->record.last_used_ms < least_ms) {
+                least = grant;
+                least_ms = grant->record.last_used_ms;
+            }
+        }
+        if (login != keep && login != keep->login && session_used_ms(login) < least_ms) {
+            least = login;
+            least_ms = session_used_ms(login);
+        }
+    }
+    return least;
+}
+
+void session_limit_user(struct sessions *self, struct shard *shard, struct session *keep,
+                        int64_t now_ms, struct ended_list *ended)
+{
+    struct user *user = keep->user; /* stays: keep is its session */
+    size_t limit = (size_t)self->limits.per_user;
+    tidy_user(self, shard, user, keep, now_ms, ended);
+    struct session *least;
+    while (user->count > limit && (least = least_used(user, keep)) != NULL)
+        session_unlink(shard, least, SESSION_PUSHED_OUT, ended);
+}
+
+/* ---- after the lock ---- */
+
+static void tell_ended(struct sessions *self, const struct session *session)
+{
+    const struct session_record *record = &session->record;
+    bool is_grant = record->kind == STORE_GRANT;
+    struct session_ended ended = {.is_grant = is_grant,
+                                  .id = record->id,
+                                  .uid = record->uid,
+                                  .cluster = is_grant ? record->cluster : NULL,
+                                  .reason = session->reason,
+                                  .tokens = is_grant ? NULL : &record->tokens};
+    if (self->ended != NULL)
+        self->ended(self->ended_ctx, &ended);
+}
+
+void sessions_finish(struct sessions *self, struct loop *loop, struct ended_list *ended,
+                     struct ending *ending)
+{
+    for (struct session *at = ended->first; at != NULL; at = at->next_ended)
+        sessions_delete(self, loop, &at->record, ending);
+    while (ended->first != NULL) {
+        struct session *session = ended->first;
+        ended->first = session->next_ended;
+        sessions_refuse_waiting(&session->waiting);
+        tell_ended(self, session);
+        session_free(session);
+    }
+    ended_list_init(ended);
+}
+
+/* ---- the doors ---- */
+
+struct nothing_to_end {
+    struct loop_call call;
+    session_done_cb cb;
+    void *ctx;
+};
+
+static void on_nothing(struct loop_call *call)
+{
+    struct nothing_to_end *self = H2O_STRUCT_FROM_MEMBER(struct nothing_to_end, call, call);
+    self->cb(self->ctx, true);
+    free(self);
+}
+
+static void answer_nothing(struct loop *loop, session_done_cb cb, void *ctx)
+{
+    if (cb == NULL)
+        return;
+    struct nothing_to_end *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct nothing_to_end){.call.run = on_nothing, .cb = cb, .ctx = ctx};
+    loop_post(loop, &self->call);
+}
+
+static void take_out(struct sessions *self, enum store_kind kind, const char *id,
+                     enum session_end reason, struct ended_list *ended)
+{
+    struct shard *shard = sessions_shard(self, id);
+    if (shard == NULL)
+        return;
+    pthread_mutex_lock(&shard->mutex);
+    struct session *session = session_find(shard, kind, id);
+    if (session != NULL)
+        session_unlink(shard, session, reason, ended);
+    pthread_mutex_unlock(&shard->mutex);
+}
+
+static void finish_for(struct sessions *self, struct loop *loop, struct ended_list *ended,
+                       session_done_cb cb, void *ctx)
+{
+    if (ended->count == 0)
+        answer_nothing(loop, cb, ctx);
+    else
+        sessions_finish(self, loop, ended, ending_new(cb, ctx, ended->count));
+}
+
+void sessions_end_login(struct sessions *self, struct loop *loop, const char *login_id,
+                        enum session_end reason, session_done_cb cb, void *ctx)
+{
+    struct ended_list ended;
+    ended_list_init(&ended);
+    take_out(self, STORE_LOGIN, login_id, reason, &ended);
+    finish_for(self, loop, &ended, cb, ctx);
+}
+
+void sessions_end_grant(struct sessions *self, struct loop *loop, const char *id,
+                        enum session_end reason, session_done_cb cb, void *ctx)
+{
+    struct ended_list ended;
+    ended_list_init(&ended);
+    take_out(self, STORE_GRANT, id, reason, &ended);
+    finish_for(self, loop, &ended, cb, ctx);
+}
+
+/* ---- the sweeper ---- */
+
+static struct session_write *used_writes_of(struct sessions *self, struct user *user,
+                                            struct session_write *list)
+{
+    for (h2o_linklist_t *link = user->logins.next; link != &user->logins; link = link->next) {
+        struct session *login = sibling_of(link);
+        list = session_write_join(list, session_write_used(self, login));
+        for (h2o_linklist_t *at = login->grants.next; at != &login->grants; at = at->next)
+            list = session_write_join(list, session_write_used(self, sibling_of(at)));
+    }
+    return list;
+}
+
+static struct session_write *sweep_shard(struct sessions *self, struct shard *shard, int64_t now_ms,
+                                         struct ended_list *ended)
+{
+    struct session_write *writes = NULL;
+    pthread_mutex_lock(&shard->mutex);
+    struct table_entry *entry = table_next(&shard->users, NULL);
+    while (entry != NULL) {
+        struct user *user = H2O_STRUCT_FROM_MEMBER(struct user, entry, entry);
+        entry = table_next(&shard->users, entry);
+        hold(user);
+        tidy_user(self, shard, user, NULL, now_ms, ended);
+        writes = used_writes_of(self, user, writes);
+        release(shard, user);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    return writes;
+}
+
+void sessions_sweep(struct sessions *self, struct loop *loop, int64_t now_ms)
+{
+    sessions_retry_deletes(self, loop);
+    for (size_t i = 0; i < SESSION_SHARDS; i++) {
+        struct ended_list ended;
+        ended_list_init(&ended);
+        struct session_write *writes = sweep_shard(self, &self->shards[i], now_ms, &ended);
+        sessions_finish(self, loop, &ended, NULL);
+        sessions_send_writes(writes, loop);
+    }
+}
