@@ -40,6 +40,7 @@ enum reason {
 };
 const char *decision_name(enum decision decision); /* "yes" "no" "unsure" */
 const char *reason_name(enum reason reason);       /* snake_case, for audit and metrics */
+enum decision reason_decision(enum reason reason); /* the one decision that goes with the reason */
 /* status.error of an unsure answer: says nothing that helps guessing. */
 const char *reason_public_text(enum reason reason);
 
@@ -61,8 +62,9 @@ struct decider { /* borrowed parts, shared by all threads */
 
 struct decide_wait; /* a decision that waits for an identity */
 typedef void (*decide_cb)(void *ctx, struct verdict *verdict);
-/* Decides at once where that is possible: fills *out and returns NULL. Else returns the wait, and cb runs once on loop
- * (verdict is then the callee's to dispose) unless cancelled. */
+/* Decides at once where that is possible: fills *out and returns NULL. Else returns the wait, and cb runs once
+ * on loop (verdict is then the callee's to dispose) unless cancelled; token and session are then judged again.
+ * self and cluster are borrowed until then, token only for the call. */
 struct decide_wait *decide(const struct decider *self, struct loop *loop,
                            const struct config_cluster *cluster, h2o_iovec_t token,
                            struct verdict *out, decide_cb cb, void *ctx);
