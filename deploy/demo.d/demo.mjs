@@ -1,7 +1,7 @@
 // Starts the demo: Okta stand-in, throwaway PKI, Postern. With --check it also plays the person.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 
@@ -27,6 +27,18 @@ async function demoPorts() {
   };
 }
 
+/** The three files that the README's curl line names, apart from the CAs' own directories. */
+async function callerFiles(pki) {
+  const { certFile, keyFile } = pki.clients.apiserver;
+  const files = { ca: 'ca.crt', certificate: 'kube-apiserver.crt', key: 'kube-apiserver.key' };
+  const from = { ca: pki.serverCa.certFile, certificate: certFile, key: keyFile };
+  for (const [name, file] of Object.entries(files)) {
+    files[name] = path.join(pki.dir, file);
+    await copyFile(from[name], files[name]);
+  }
+  return files;
+}
+
 /** What an earlier run left is used again, so that certificates and sessions survive a restart. */
 async function start() {
   if (checking) await rm(state, { recursive: true, force: true });
@@ -50,13 +62,12 @@ async function start() {
     command: ['setsid'],
     change: (config) => { config.log.level = 'info'; },
   });
-  return { pki, ports, okta, postern, reviewUrl: `${postern.webhookUrl}/tokenreview/kubernetes` };
+  return { pki, okta, postern, caller: await callerFiles(pki), reviewUrl: `${postern.webhookUrl}/tokenreview/kubernetes` };
 }
 
 /** curl's arguments for asking the webhook about a token as an API server does. */
-function reviewArguments({ pki, reviewUrl }, token) {
-  const { certFile, keyFile } = pki.clients.apiserver;
-  return ['--http2', '--cacert', shown(pki.serverCa.certFile), '--cert', shown(certFile), '--key', shown(keyFile),
+function reviewArguments({ caller, reviewUrl }, token) {
+  return ['--http2', '--cacert', shown(caller.ca), '--cert', shown(caller.certificate), '--key', shown(caller.key),
     '--header', 'Content-Type: application/json',
     '--data', `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"${token}"}}`,
     reviewUrl];
@@ -70,7 +81,7 @@ function explain(demo) {
 Postern is up:  ${demo.postern.url}
 
 The certificates are the demo's own: let your browser go on in spite of its warning, or trust
-${shown(demo.pki.serverCa.certFile)} for as long as you like.
+${shown(demo.caller.ca)} for as long as you like.
 
 1. Open the address, choose "Sign in with Okta", and be one of these people (password: ${samplePassword}):
 ${people}
