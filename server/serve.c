@@ -77,7 +77,6 @@ static struct listener_kind *add_kind(struct server *self, const char *name, siz
 {
     struct listener_kind *kind = &self->kinds[self->kind_count];
     listener_kind_init(kind, name, max_body);
-    web_access_log(kind->host, name, false);
     self->kind_list[self->kind_count++] = kind;
     return kind;
 }
@@ -296,6 +295,8 @@ static void register_handlers(struct server *self)
         operations_register(&self->operations, portal->host, false);
         portal_register(self->portal, portal->host);
     }
+    for (size_t i = 0; i < self->kind_count; ++i) /* it reaches the paths that are there now */
+        web_access_log(self->kinds[i].host, self->kinds[i].name, false);
 }
 
 static void start_workers(struct server *self)
