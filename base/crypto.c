@@ -65,7 +65,9 @@ void crypto_sha256(const void *bytes, size_t len, uint8_t out[SHA256_SIZE])
 void crypto_hmac_sha256(h2o_iovec_t key, h2o_iovec_t message, uint8_t out[SHA256_SIZE])
 {
     assert(key.len <= INT_MAX);
-    const uint8_t *made = HMAC(EVP_sha256(), key.base, (int)key.len,
+    const void *key_bytes =
+        key.base != NULL ? key.base : ""; /* NULL would mean "the key as before" */
+    const uint8_t *made = HMAC(EVP_sha256(), key_bytes, (int)key.len,
                                (const unsigned char *)message.base, message.len, out, NULL);
     assert(made != NULL);
 }

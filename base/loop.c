@@ -179,6 +179,8 @@ void loop_free(struct loop *self)
     forget_timers(self);
     h2o_multithread_unregister_receiver(self->queue, &self->receiver);
     h2o_multithread_destroy_queue(self->queue);
+    free(
+        self->queue); /* h2o 2.2.5 does not; one that did has other signatures and would not compile */
     h2o_evloop_destroy(self->h2o);
     free(self);
 }
