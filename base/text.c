@@ -43,7 +43,8 @@ void text_add_string(struct text *self, const char *string)
     text_add(self, string, strlen(string));
 }
 
-static void add_format(struct text *self, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void add_format(struct text *self, const char *format,
+                                                             va_list args)
 {
     va_list again;
     va_copy(again, args);

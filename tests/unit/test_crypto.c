@@ -372,8 +372,8 @@ static void test_bad_key_files_are_named(void **state)
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=",  /* stray bits */
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= ", /* white space */
         " AECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n" KEY_B, /* two lines */
-        "__79_Pv6-fj39vX08_Lx8O_u7ezr6uno5-bl5OPi4eA=",         /* base64url */
+        ("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n" KEY_B), /* two lines */
+        "__79_Pv6-fj39vX08_Lx8O_u7ezr6uno5-bl5OPi4eA=",           /* base64url */
         "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
         "not a key",
     };

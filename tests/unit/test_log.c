@@ -295,8 +295,8 @@ static void test_many_writers(void **state)
         struct json *line;
         int64_t writer, number;
         assert_true(json_parse(&f->pool, h2o_iovec_init(at, end - at), NULL, &line, NULL));
-        assert_true(json_int(line, "writer", &writer, NULL) &&
-                    json_int(line, "number", &number, NULL));
+        assert_true(json_int(line, "writer", &writer, NULL));
+        assert_true(json_int(line, "number", &number, NULL));
         assert_int_equal(number, next[writer]++);
     }
     assert_int_equal(total, WRITERS * LINES);
