@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The home page: what this person may use, and nothing else; where that is nothing, what would change it. */
+#include "handlers.h"
+
+#include "base/text.h"
+#include "http/web.h"
+#include "visit.h"
+#include "words.h"
+
+#define MAX_GROUPS_NAMED 20
+
+/* ---- nothing to use ---- */
+
+struct named_groups { /* without duplicates */
+    const char *groups[MAX_GROUPS_NAMED];
+    size_t count;
+};
+
+static void name_groups(struct named_groups *self, const struct config_strings *groups)
+{
+    for (unsigned i = 0; i < groups->count; i++) {
+        size_t at = 0;
+        while (at < self->count && strcmp(self->groups[at], groups->entries[i]) != 0)
+            at++;
+        if (at == self->count && at < MAX_GROUPS_NAMED)
+            self->groups[self->count++] = groups->entries[i];
+    }
+}
+
+/* A person who may not sign in any more lacks one of users.allowed_groups; else the clusters' groups do it. */
+static void name_missing_groups(struct named_groups *self, const struct config *config,
+                                const struct identity *identity)
+{
+    if (!subject_may_sign_in(config, identity)) {
+        name_groups(self, &config->users.allowed_groups);
+        return;
+    }
+    for (unsigned i = 0; i < config->cluster_count; i++)
+        name_groups(self, &config->clusters[i].allowed_groups);
+}
+
+static void explain_nothing(h2o_mem_pool_t *pool, struct json *model, const struct config *config,
+                            const struct identity *identity)
+{
+    struct json *nothing = json_add_object(pool, model, "nothing");
+    struct named_groups named = {.count = 0};
+    if (config->cluster_count == 0) {
+        json_add_string(pool, nothing, "title", "No cluster yet");
+        json_add_string(pool, nothing, "what", "Postern runs, but its config names no cluster.");
+        json_add_string(pool, nothing, "todo",
+                        "Whoever runs Postern adds them under \"clusters\" in its config.");
+    } else if (identity->username == NULL) {
+        json_add_string(pool, nothing, "title", "You can't use a cluster");
+        json_add_string(
+            pool, nothing, "what",
+            text_format(pool, "Kubernetes can't have your username: %s.", identity->refusal));
+        json_add_string(pool, nothing, "todo", "Ask your Okta administrator to change that.");
+    } else {
+        name_missing_groups(&named, config, identity);
+        json_add_string(pool, nothing, "title", "No cluster is open to you yet");
+        json_add_string(pool, nothing, "what",
+                        "You are signed in, but none of your Okta groups opens a cluster here. "
+                        "Each of these opens one or more:");
+        json_add_string(pool, nothing, "todo",
+                        "Ask your Okta administrator to add you to the right one, then load this "
+                        "page again: it takes about a minute until the change is seen here.");
+    }
+    page_add_groups(pool, nothing, named.groups, named.count);
+}
+
+/* ---- something ---- */
+
+static bool add_clusters(h2o_mem_pool_t *pool, struct json *model, const struct config *config,
+                         const struct identity *identity)
+{
+    struct json *clusters = json_add_array(pool, model, "clusters");
+    for (unsigned i = 0; i < config->cluster_count; i++) {
+        const struct config_cluster *cluster = &config->clusters[i];
+        if (!subject_may_use(config, cluster, identity))
+            continue;
+        struct json *entry = json_push_object(pool, clusters);
+        json_add_string(pool, entry, "name", cluster->name);
+        json_add_string(pool, entry, "server", cluster->server);
+    }
+    return clusters->count > 0;
+}
+
+static void add_links(h2o_mem_pool_t *pool, struct json *model, const struct config *config,
+                      const struct identity *identity)
+{
+    struct json *links = json_add_array(pool, model, "links");
+    for (unsigned i = 0; i < config->portal.link_count; i++) {
+        const struct config_link *link = &config->portal.links[i];
+        if (!subject_in_any(&link->groups, identity))
+            continue;
+        struct json *entry = json_push_object(pool, links);
+        json_add_string(pool, entry, "label", link->label);
+        json_add_string(pool, entry, "url", link->url);
+    }
+    json_add_bool(pool, model, "any_link", links->count > 0);
+}
+
+struct json *home_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                        const struct config *config, const struct identity *identity,
+                        int64_t now_ms)
+{
+    struct json *model = page_new(pool, frame, "Home", now_ms);
+    page_add_person(pool, model, identity);
+    json_add_bool(pool, model, "at_home", true);
+    json_add_string(pool, model, "token_lifetime",
+                    words_duration(pool, config->tokens.lifetime_ms));
+    bool any = add_clusters(pool, model, config, identity);
+    json_add_bool(pool, model, "any_cluster", any);
+    if (!any)
+        explain_nothing(pool, model, config, identity);
+    add_links(pool, model, config, identity);
+    return model;
+}
+
+static void show(struct visit *visit)
+{
+    const struct portal *portal = visit->portal;
+    page_send(visit->req, 200, "home.html",
+              home_model(&visit->req->pool, &portal->frame, portal->parts.config, visit->identity,
+                         visit->now_ms));
+}
+
+int home(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
+{
+    (void)rest;
+    return visit_start(ctx, req, show, NULL);
+}

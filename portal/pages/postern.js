@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copy buttons, and times that stay right. Every page works without this file but for copying.
+'use strict';
+
+const said = document.getElementById('said');
+
+async function copy(button, place, text) {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(place.querySelector('code, bdi') ?? place);
+    button.textContent = 'Press Ctrl-C';
+  }
+  said.textContent = button.textContent;
+  button.disabled = true;
+  setTimeout(() => {
+    button.textContent = label;
+    button.disabled = false;
+    said.textContent = '';
+  }, 2000);
+}
+
+// <li data-copy> gets a small button of its own; <pre data-copy="token"> a big one in #token-actions.
+for (const place of document.querySelectorAll('[data-copy]')) {
+  const text = place.textContent.trim();
+  const what = place.dataset.copy;
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = what ? `Copy ${what}` : 'Copy';
+  if (!what) button.setAttribute('aria-label', `Copy ${text}`);
+  button.addEventListener('click', () => copy(button, place, text));
+  if (what) {
+    document.getElementById(`${what}-actions`).prepend(button);
+  } else {
+    button.className = 'copy';
+    place.append(button);
+  }
+}
+
+// The same words as words.c has.
+function span(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  const hours = Math.floor(minutes / 60);
+  const days = Math.floor(hours / 24);
+  if (minutes < 1) return `${seconds} s`;
+  if (hours < 1) return `${minutes} min`;
+  if (days < 1) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  return days === 1 ? '1 day' : `${days} days`;
+}
+
+function relative(ms) {
+  const seconds = Math.trunc(ms / 1000);
+  if (seconds === 0) return 'now';
+  return seconds > 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
+}
+
+// Counted by the server's clock: one that is wrong here must not make a fresh token look old.
+const opened = performance.now();
+const then = Date.parse(document.body.dataset.now);
+const times = [...document.querySelectorAll('time[data-live]')];
+const ending = [...document.querySelectorAll('[data-until]')];
+
+function tick() {
+  const now = then + performance.now() - opened;
+  for (const time of times) {
+    const text = relative(Date.parse(time.dateTime) - now);
+    if (time.textContent !== text) time.textContent = text;
+  }
+  for (const place of ending) place.classList.toggle('expired', Date.parse(place.dataset.until) <= now);
+}
+
+for (const time of times) time.title = new Date(time.dateTime).toLocaleString();
+if (times.length) setInterval(tick, 1000);

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The portal's table of addresses, and what is answered where none fits. */
+#include "portal/portal.h"
+
+#include "base/text.h"
+#include "handlers.h"
+#include "http/web.h"
+
+/* Ten minutes of 27 sign-ins a second; beyond, people have less than ten minutes (used.c). */
+#define REMEMBER_USED 16384
+
+/* ---- making it ---- */
+
+static const char *result_name(enum sign_in_result result)
+{
+    switch (result) {
+    case SIGN_IN_DONE:
+        return "done";
+    case SIGN_IN_UNKNOWN_ATTEMPT:
+        return "unknown_attempt";
+    case SIGN_IN_BAD_ANSWER:
+        return "bad_answer";
+    case SIGN_IN_REFUSED:
+        return "refused_by_okta";
+    case SIGN_IN_OKTA_FAILED:
+        return "okta_failed";
+    case SIGN_IN_NOT_ALLOWED:
+        return "not_allowed";
+    case SIGN_IN_NOT_SAVED:
+        return "not_saved";
+    case SIGN_IN_RESULTS:
+        break;
+    }
+    return "";
+}
+
+static void add_counters(struct portal *self)
+{
+    h2o_mem_pool_t pool;
+    struct metrics *metrics = self->parts.metrics;
+    const struct config *config = self->parts.config;
+    h2o_mem_init_pool(&pool);
+    for (enum sign_in_result i = 0; i < SIGN_IN_RESULTS; i++)
+        self->sign_ins[i] = metrics_counter(metrics, "postern_sign_ins_total",
+                                            "Answers of Okta to sign-ins, by what came of them.",
+                                            text_format(&pool, "result=\"%s\"", result_name(i)));
+    self->tokens_issued = h2o_mem_alloc((config->cluster_count + 1) * sizeof(struct counter *));
+    for (unsigned i = 0; i < config->cluster_count; i++)
+        self->tokens_issued[i] = metrics_counter(
+            metrics, "postern_tokens_issued_total", "Portal tokens issued.",
+            text_format(&pool, "cluster=\"%s\"", metrics_label(&pool, config->clusters[i].name)));
+    h2o_mem_clear_pool(&pool);
+}
+
+struct portal *portal_new(const struct portal_parts *parts)
+{
+    struct portal *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct portal){.parts = *parts, .frame = {.site = parts->config->portal.title}};
+    assets_init(&self->frame.assets);
+    self->used = used_attempts_new(REMEMBER_USED);
+    add_counters(self);
+    return self;
+}
+
+void portal_free(struct portal *self)
+{
+    if (self == NULL)
+        return;
+    used_attempts_free(self->used);
+    free(self->tokens_issued);
+    free(self);
+}
+
+/* ---- addresses ---- */
+
+static int show_asset(void *ctx, h2o_req_t *req, h2o_iovec_t name)
+{
+    const struct portal *self = ctx;
+    if (!assets_send(&self->frame.assets, req, name))
+        web_problem(req, 404, "Not found", "This build has no such file.");
+    return 0;
+}
+
+struct address {
+    struct web_route route;
+    bool acts; /* a GET that changes something: no business of HEAD or of a prefetch */
+};
+
+static const struct address addresses[] = {
+    {{"GET", "/", home}, false},
+    {{"GET", "/login", sign_in_begin}, true},
+    {{"GET", "/auth/oidc", sign_in_finish}, true},
+    {{"GET", "/profile", profile}, false},
+    {{"POST", "/tokens/*", token_make}, false},
+    {{"POST", "/logout", sign_out}, false},
+    {{"GET", "/keys", keys_show}, false},
+    {{"GET", "/assets/*", show_asset}, false},
+};
+
+static bool path_fits(const char *pattern, h2o_iovec_t path, h2o_iovec_t *rest)
+{
+    size_t len = strlen(pattern) - 1;
+    *rest = (h2o_iovec_t){NULL, 0};
+    if (pattern[len] != '*')
+        return iovec_equal(path, pattern);
+    if (path.len <= len || memcmp(path.base, pattern, len) != 0)
+        return false;
+    *rest = h2o_iovec_init(path.base + len, path.len - len);
+    return memchr(rest->base, '/', rest->len) == NULL;
+}
+
+static bool is_prefetch(h2o_req_t *req)
+{
+    h2o_iovec_t purpose = web_header(req, "sec-purpose");
+    return web_method_is(req, "HEAD") ||
+           (purpose.base != NULL && memmem(purpose.base, purpose.len, "prefetch", 8) != NULL);
+}
+
+static void refuse_path(const struct portal *self, h2o_req_t *req)
+{
+    page_trouble(&self->frame, req,
+                 &(struct trouble){.status = 404,
+                                   .title = "There is no such page",
+                                   .what = "The address may be mistyped, or its page is gone.",
+                                   .todo = "The home page shows what there is."});
+}
+
+static void refuse_method(const struct portal *self, h2o_req_t *req, const char *allowed)
+{
+    web_add_header(req, "allow", strcmp(allowed, "GET") == 0 ? "GET, HEAD" : allowed);
+    page_trouble(&self->frame, req,
+                 &(struct trouble){.status = 405,
+                                   .title = "This address can't be opened like that",
+                                   .what = "It is for a button of one of our pages, or for looking "
+                                           "only.",
+                                   .todo = "Go home and use the button there."});
+}
+
+static int serve(const struct address *address, struct portal *self, h2o_req_t *req,
+                 h2o_iovec_t rest)
+{
+    const struct web_route *route = &address->route;
+    bool is_head = web_method_is(req, "HEAD") && strcmp(route->method, "GET") == 0;
+    if (!is_head && !web_method_is(req, route->method)) {
+        refuse_method(self, req, route->method);
+        return 0;
+    }
+    if (address->acts && is_prefetch(req)) {
+        /* A browser drops a prefetched error, and asks anew when somebody really goes there. */
+        web_send(req, is_head ? 204 : 503, NULL, h2o_iovec_init("", 0));
+        return 0;
+    }
+    return route->handle(self, req, rest);
+}
+
+/* As web_dispatch, but what fits no address is told by a page. */
+static int dispatch(struct portal *self, h2o_req_t *req)
+{
+    h2o_iovec_t rest, path = web_path(req);
+    page_add_headers(req);
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
+        if (path_fits(addresses[i].route.path, path, &rest))
+            return serve(&addresses[i], self, req, rest);
+    refuse_path(self, req);
+    return 0;
+}
+
+/* ---- h2o ---- */
+
+struct portal_handler {
+    h2o_handler_t super;
+    struct portal *portal;
+};
+
+static int on_req(h2o_handler_t *handler, h2o_req_t *req)
+{
+    return dispatch(((struct portal_handler *)handler)->portal, req);
+}
+
+void portal_register(struct portal *self, h2o_hostconf_t *host)
+{
+    h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
+    struct portal_handler *handler =
+        (struct portal_handler *)h2o_create_handler(path, sizeof(*handler));
+    handler->super.on_req = on_req;
+    handler->portal = self;
+}

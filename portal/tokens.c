@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * POST /tokens/<cluster>: makes a kubeconfig session below this sign-in and shows its token, as a page or as
+ * JSON. The token goes into the answer's body and nowhere else: no URL, no log. */
+#include "handlers.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "http/web.h"
+#include "later.h"
+#include "visit.h"
+#include "words.h"
+
+struct token_request { /* in the request's pool */
+    h2o_iovec_t cluster_name;
+    const char *session_name; /* NULL: the default */
+    unsigned cluster;         /* index, once found */
+};
+
+/* ---- what is asked for ---- */
+
+static bool is_printable(h2o_iovec_t text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.base[i] < 0x20 || text.base[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static bool read_form(h2o_req_t *req, struct token_request *out, struct error *err)
+{
+    struct web_form form;
+    if (req->entity.len == 0)
+        return true;
+    if (!web_content_type_is(req, "application/x-www-form-urlencoded"))
+        return error_set(err, ERROR_BAD_INPUT, "The body must be a form.");
+    if (!web_form_parse(&req->pool, req->entity, &form, err))
+        return error_set(err, ERROR_BAD_INPUT, "The form is malformed.");
+    h2o_iovec_t name = web_form_value(&form, "name");
+    if (name.len >= SESSION_NAME_SIZE || !is_printable(name))
+        return error_set(err, ERROR_BAD_INPUT,
+                         "The name must be at most %d bytes long, without control characters.",
+                         SESSION_NAME_SIZE - 1);
+    if (name.len != 0)
+        out->session_name = name.base;
+    return true;
+}
+
+static bool find_cluster(const struct config *config, struct token_request *self)
+{
+    for (self->cluster = 0; self->cluster < config->cluster_count; self->cluster++)
+        if (iovec_equal(self->cluster_name, config->clusters[self->cluster].name))
+            return true;
+    return false;
+}
+
+static void trouble(struct visit *visit, int status, const char *title, const char *what)
+{
+    page_trouble(&visit->portal->frame, visit->req,
+                 &(struct trouble){.status = status,
+                                   .title = title,
+                                   .what = what,
+                                   .todo = "The home page shows what you can use."});
+}
+
+static void refuse_cluster(struct visit *visit, const struct config_cluster *cluster)
+{
+    const struct identity *identity = visit->identity;
+    if (identity->username == NULL) {
+        trouble(visit, 403, "You can't use a cluster",
+                text_format(&visit->req->pool, "Kubernetes can't have your username: %s.",
+                            identity->refusal));
+        return;
+    }
+    const struct config *config = visit->portal->parts.config;
+    const struct config_strings *groups = subject_may_sign_in(config, identity)
+                                              ? &cluster->allowed_groups
+                                              : &config->users.allowed_groups;
+    page_trouble(&visit->portal->frame, visit->req,
+                 &(struct trouble){
+                     .status = 403,
+                     .title = "This cluster is not open to you",
+                     .what = "It is open to members of these Okta groups, and you are in none:",
+                     .groups = (const char *const *)groups->entries,
+                     .group_count = groups->count,
+                     .todo =
+                         "Ask your Okta administrator to add you to one of them. It takes about "
+                         "a minute until the change is seen here.",
+                 });
+}
+
+/* ---- the answer ---- */
+
+/* A line for the shell with an address of the config in it, which is quoted whatever it holds. */
+static const char *try_it(h2o_mem_pool_t *pool, const char *server)
+{
+    if (server == NULL || strchr(server, '\'') != NULL)
+        return NULL;
+    return text_format(pool,
+                       "read -rs TOKEN\n"
+                       "kubectl --server='%s' --token=\"$TOKEN\" auth whoami",
+                       server);
+}
+
+struct json *token_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                         const struct config *config, const struct identity *identity,
+                         const struct token_made *made)
+{
+    const char *title = text_format(pool, "kubectl on %s", made->cluster->name);
+    struct json *model = page_new(pool, frame, title, made->made_ms);
+    page_add_person(pool, model, identity);
+    json_add_string(pool, model, "cluster", made->cluster->name);
+    json_add_string(pool, model, "session", made->grant->name);
+    json_add_string(pool, model, "id_token", made->id_token.base);
+    json_add_string(pool, model, "username", identity->username);
+    page_add_groups(pool, model, identity->groups, identity->group_count);
+    page_add_time(pool, model, "expires", made->expires_ms, made->made_ms);
+    json_add_string(pool, model, "expires_clock", words_clock(pool, made->expires_ms));
+    page_add_time(pool, model, "ends", made->grant->ends_ms, made->made_ms);
+    json_add_string(pool, model, "kubeconfig_idle",
+                    words_duration(pool, config->portal.session_kubeconfig_idle_ms));
+    json_add_string(pool, model, "try_it", try_it(pool, made->cluster->server));
+    return model;
+}
+
+static void answer_json(const struct visit *visit, const struct token_made *made)
+{
+    char expires[CLOCK_RFC3339_SIZE];
+    const struct identity *identity = visit->identity;
+    struct json_writer *writer = json_writer_new(&visit->req->pool);
+    json_begin_object(writer);
+    json_key(writer, "cluster");
+    json_put_string(writer, made->cluster->name);
+    json_key(writer, "username");
+    json_put_string(writer, identity->username);
+    json_key(writer, "groups");
+    json_begin_array(writer);
+    for (size_t i = 0; i < identity->group_count; i++)
+        json_put_string(writer, identity->groups[i]);
+    json_end_array(writer);
+    json_key(writer, "id_token");
+    json_put_iovec(writer, made->id_token);
+    json_key(writer, "expires_at");
+    json_put_string(writer, clock_rfc3339(made->expires_ms, expires));
+    json_end_object(writer);
+    web_send_json(visit->req, 200, writer);
+}
+
+static void answer(const struct visit *visit, const struct token_made *made)
+{
+    const struct portal *portal = visit->portal;
+    if (web_wants_json(visit->req))
+        answer_json(visit, made);
+    else
+        page_send(visit->req, 200, "token.html",
+                  token_model(&visit->req->pool, &portal->frame, portal->parts.config,
+                              visit->identity, made));
+}
+
+/* ---- making it ---- */
+
+static void failed(struct visit *visit, const struct error *err)
+{
+    log_error("no token", LOG_STR("reason", err->text),
+              LOG_STR("request_id", web_request_id(visit->req)));
+    page_trouble(&visit->portal->frame, visit->req,
+                 &(struct trouble){
+                     .status = 503,
+                     .title = "The token could not be made",
+                     .what = "Postern could not save the session that would stand behind it.",
+                     .todo =
+                         "Try again in a moment. If it stays like this, give whoever runs Postern "
+                         "the request number below.",
+                 });
+}
+
+static void issue(struct visit *visit, const struct session_grant *grant)
+{
+    const struct token_request *request = visit->detail;
+    const struct portal_parts *parts = &visit->portal->parts;
+    const struct config_cluster *cluster = &parts->config->clusters[request->cluster];
+    struct error err = {.kind = ERROR_NONE};
+    struct token_made made = {.cluster = cluster, .grant = grant, .made_ms = clock_wall_ms()};
+    struct token_claims claims = {.issuer = parts->config->portal.url,
+                                  .subject = visit->login.uid,
+                                  .audience = cluster->audience,
+                                  .session = grant->id,
+                                  .now_s = made.made_ms / 1000,
+                                  .lifetime_s = parts->config->tokens.lifetime_ms / 1000};
+    const char *jti;
+    if (!token_issue(&visit->req->pool, parts->keys, &claims, &made.id_token, &jti, &err)) {
+        sessions_end_grant(parts->sessions, web_loop(visit->req), grant->id, SESSION_SIGNED_OUT,
+                           NULL, NULL);
+        failed(visit, &err);
+        return;
+    }
+    made.expires_ms = (claims.now_s + claims.lifetime_s) * 1000;
+    counter_add(visit->portal->tokens_issued[request->cluster], 1);
+    log_audit("token_issued", LOG_STR("user", visit->identity->username),
+              LOG_STR("uid", visit->login.uid), LOG_STR("session", grant->id),
+              LOG_STR("cluster", cluster->name), LOG_STR("jti", jti),
+              LOG_STR("address", grant->address),
+              LOG_STR("request_id", web_request_id(visit->req)));
+    answer(visit, &made);
+}
+
+static void on_grant(void *ctx, const struct session_grant *grant, const struct error *err)
+{
+    struct portal *portal;
+    struct visit *visit = later_end(ctx, &portal);
+    if (visit == NULL)
+        return; /* nobody has its token: the grant dies of its idle limit */
+    if (grant != NULL)
+        issue(visit, grant);
+    else if (err->kind == ERROR_REJECTED)
+        visit_offer_sign_in(visit->portal, visit->req, 401, "You are not signed in any more.",
+                            NULL);
+    else
+        failed(visit, err);
+}
+
+static void on_ready(struct visit *visit)
+{
+    struct token_request *request = visit->detail;
+    const struct portal_parts *parts = &visit->portal->parts;
+    struct error err = {.kind = ERROR_NONE};
+    char address[WEB_ADDRESS_SIZE];
+    if (!find_cluster(parts->config, request)) {
+        trouble(visit, 404, "There is no such cluster", "Postern's config names none like that.");
+        return;
+    }
+    const struct config_cluster *cluster = &parts->config->clusters[request->cluster];
+    if (!subject_may_use(parts->config, cluster, visit->identity)) {
+        refuse_cluster(visit, cluster);
+        return;
+    }
+    if (!read_form(visit->req, request, &err)) {
+        trouble(visit, 400, "This can't be a form of ours", err.text);
+        return;
+    }
+    const char *name = request->session_name;
+    if (name == NULL)
+        name = text_format(&visit->req->pool, "kubectl on %s", cluster->name);
+    web_remote_address(visit->req, address);
+    struct session_grant_input input = {visit->login.id, cluster->name, name, address};
+    sessions_add_grant(parts->sessions, web_loop(visit->req), &input, visit->now_ms, on_grant,
+                       later_new(visit->portal, visit->req, visit));
+}
+
+int token_make(void *ctx, h2o_req_t *req, h2o_iovec_t cluster)
+{
+    struct portal *portal = ctx;
+    if (!visit_from_us(portal, req))
+        return 0;
+    struct token_request *request = h2o_mem_alloc_pool(&req->pool, sizeof(*request));
+    *request = (struct token_request){.cluster_name = cluster};
+    return visit_start(portal, req, on_ready, request);
+}

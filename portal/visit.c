@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From cookie to person. The session is judged first (sessions know their limits), then the identity, which
+ * is nearly always known already; where it is not, the answer waits for the one question that is asked. */
+#include "visit.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "http/web.h"
+#include "words.h"
+
+/* ---- not signed in ---- */
+
+struct json *visit_sign_in_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                                 const struct okta_status *okta, const char *notice,
+                                 const char *return_to)
+{
+    struct text login;
+    struct json *model = page_new(pool, frame, "Sign in", clock_wall_ms());
+    text_init(&login, pool);
+    text_add_string(&login, "/login");
+    if (return_to != NULL && strcmp(return_to, "/") != 0) {
+        text_add_string(&login, "?return_to=");
+        web_url_encode(&login, iovec_of(return_to));
+    }
+    json_add_bool(pool, model, "gate", true);
+    json_add_string(pool, model, "login", login.bytes);
+    json_add_string(pool, model, "okta_host", okta->host);
+    json_add_string(pool, model, "notice", notice);
+    json_add_bool(pool, model, "okta_trouble", !okta->discovered);
+    return model;
+}
+
+void visit_offer_sign_in(struct portal *portal, h2o_req_t *req, int status, const char *notice,
+                         const char *return_to)
+{
+    struct okta_status okta;
+    if (web_wants_json(req)) {
+        web_problem(req, 401, "Not signed in", notice != NULL ? notice : "Sign in first.");
+        return;
+    }
+    okta_status(portal->parts.okta, &okta);
+    page_send(req, status, "sign_in.html",
+              visit_sign_in_model(&req->pool, &portal->frame, &okta, notice, return_to));
+}
+
+static const char *notice_of(const struct portal *portal, h2o_req_t *req, enum session_state state)
+{
+    const struct config *config = portal->parts.config;
+    switch (state) {
+    case SESSION_IDLE:
+        return text_format(&req->pool, "You were signed out after %s without use.",
+                           words_duration(&req->pool, config->portal.session_idle_ms));
+    case SESSION_OVER:
+        return text_format(&req->pool, "Your sign-in has ended, as each does after %s.",
+                           words_duration(&req->pool, config->portal.session_lifetime_ms));
+    case SESSION_UNKNOWN:
+        return "You are not signed in any more.";
+    case SESSION_LIVE:
+        break;
+    }
+    return NULL;
+}
+
+/* Only a page that a GET shows is worth coming back to. */
+static const char *return_path(h2o_req_t *req)
+{
+    if (!web_method_is(req, "GET"))
+        return NULL;
+    return web_return_to(&req->pool, web_path(req));
+}
+
+static void turn_away(struct visit *self, const char *notice)
+{
+    bool at_home = iovec_equal(web_path(self->req), "/");
+    visit_offer_sign_in(self->portal, self->req, at_home ? 200 : 401, notice,
+                        return_path(self->req));
+}
+
+/* ---- who it is ---- */
+
+static void on_dispose(void *data)
+{
+    struct visit *self = data;
+    if (self->wait != NULL)
+        identities_cancel(self->wait);
+    identity_unref(self->identity);
+}
+
+static void okta_failed(struct visit *self, const struct error *err)
+{
+    log_warn("identity not to be had", LOG_STR("user", self->login.uid),
+             LOG_STR("reason", err->text), LOG_STR("request_id", web_request_id(self->req)));
+    page_trouble(
+        &self->portal->frame, self->req,
+        &(struct trouble){
+            .status = 503,
+            .title = "Okta did not answer",
+            .what = "You are signed in, but Postern does not know your groups any more and "
+                    "could not ask Okta for them.",
+            .todo = "Try again in a moment. If it stays like this, give whoever runs Postern "
+                    "the request number below.",
+            .action = "Try again",
+            .href = return_path(self->req) != NULL ? return_path(self->req) : "/",
+        });
+}
+
+static void on_identity(void *ctx, const struct identity *identity, const struct error *err)
+{
+    struct visit *self = ctx;
+    self->wait = NULL;
+    if (identity != NULL) {
+        self->identity = identity_ref(identity);
+        self->ready(self);
+    } else if (err->kind == ERROR_REJECTED) {
+        turn_away(self, "Okta has ended your sign-in.");
+    } else {
+        okta_failed(self, err);
+    }
+}
+
+int visit_start(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),
+                void *detail)
+{
+    struct visit *self = h2o_mem_alloc_shared(&req->pool, sizeof(*self), on_dispose);
+    *self = (struct visit){.portal = portal, .req = req, .ready = ready, .detail = detail};
+    self->now_ms = clock_wall_ms();
+    h2o_iovec_t cookie = web_cookie(req, SESSION_COOKIE);
+    enum session_state state = SESSION_UNKNOWN;
+    if (cookie.base != NULL)
+        state = sessions_find_login(portal->parts.sessions, cookie, self->now_ms, &self->login);
+    if (state != SESSION_LIVE) {
+        turn_away(self, cookie.base != NULL ? notice_of(portal, req, state) : NULL);
+        return 0;
+    }
+    int64_t now_mono_ms = clock_mono_ms();
+    struct identities *identities = portal->parts.identities;
+    self->identity = identities_peek(identities, self->login.uid, now_mono_ms);
+    if (self->identity != NULL)
+        ready(self);
+    else
+        self->wait = identities_wait(identities, web_loop(req), self->login.uid, now_mono_ms,
+                                     on_identity, self);
+    return 0;
+}
+
+/* ---- about the request ---- */
+
+bool visit_from_us(struct portal *portal, h2o_req_t *req)
+{
+    if (web_same_origin(req, portal->parts.config->portal.url))
+        return true;
+    page_trouble(&portal->frame, req,
+                 &(struct trouble){
+                     .status = 403,
+                     .title = "This request came from elsewhere",
+                     .what = "Only this portal's own pages may ask for that, and your browser says "
+                             "that another page did.",
+                     .todo = "Open the home page and do it from there.",
+                 });
+    return false;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * portal/attempt: what the sealed cookie of a pending sign-in gives back, and what is no such cookie. (peers
+ * 16, 43, 55) */
+#include "attempt.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+
+#define NOW 1790000000000
+
+static struct seal_keys *keys;
+static h2o_mem_pool_t pool;
+
+static int set_up(void **state)
+{
+    (void)state;
+    keys = seal_keys_random();
+    h2o_mem_init_pool(&pool);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    seal_keys_free(keys);
+    h2o_mem_clear_pool(&pool);
+    return 0;
+}
+
+static bool opens(h2o_iovec_t cookie, int64_t now_ms)
+{
+    struct attempt out = {.state = "untouched"};
+    if (attempt_open(&pool, keys, cookie, now_ms, &out))
+        return true;
+    assert_string_equal(out.state, "untouched");
+    return false;
+}
+
+static void test_round_trip(void **state)
+{
+    struct attempt made, found;
+    (void)state;
+    attempt_new("/profile?x=%C3%A4", NOW, &made);
+    h2o_iovec_t cookie = attempt_seal(&pool, keys, &made);
+    assert_null(memmem(cookie.base, cookie.len, made.verifier, strlen(made.verifier)));
+    assert_true(attempt_open(&pool, keys, cookie, NOW + 5000, &found));
+    assert_string_equal(found.state, made.state);
+    assert_string_equal(found.nonce, made.nonce);
+    assert_string_equal(found.verifier, made.verifier);
+    assert_string_equal(found.return_to, "/profile?x=%C3%A4");
+    assert_int_equal(found.created_ms, NOW);
+}
+
+static void test_secrets_differ_and_have_the_form(void **state)
+{
+    struct attempt a, b;
+    (void)state;
+    attempt_new("/", NOW, &a);
+    attempt_new("/", NOW, &b);
+    assert_string_not_equal(a.state, b.state);
+    assert_string_not_equal(a.nonce, b.nonce);
+    assert_string_not_equal(a.verifier, b.verifier);
+    assert_string_not_equal(a.state, a.nonce);
+    assert_string_not_equal(a.state, a.verifier);
+    const char *secrets[] = {a.state, a.nonce, a.verifier};
+    for (size_t i = 0; i < 3; i++) {
+        /* RFC 7636 section 4.1: 43 characters at least */
+        assert_int_equal(strlen(secrets[i]), 43);
+        assert_int_equal(strspn(secrets[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                            "0123456789-_"),
+                         43);
+    }
+}
+
+/* RFC 7636 appendix B */
+static void test_challenge(void **state)
+{
+    struct attempt attempt;
+    (void)state;
+    attempt_new("/", NOW, &attempt);
+    memcpy(attempt.verifier, "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", 44);
+    assert_string_equal(attempt_challenge(&pool, &attempt),
+                        "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+}
+
+static void test_age(void **state)
+{
+    struct attempt attempt;
+    (void)state;
+    attempt_new("/", NOW, &attempt);
+    h2o_iovec_t cookie = attempt_seal(&pool, keys, &attempt);
+    assert_true(opens(cookie, NOW));
+    assert_true(opens(cookie, NOW + ATTEMPT_LIFETIME_MS));
+    assert_false(opens(cookie, NOW + ATTEMPT_LIFETIME_MS + 1));
+    assert_true(opens(cookie, NOW - 1000));     /* the clock was set back a little */
+    assert_false(opens(cookie, NOW - 3600000)); /* or an attempt of the future */
+}
+
+static void test_changed_bytes(void **state)
+{
+    struct attempt attempt;
+    (void)state;
+    attempt_new("/", NOW, &attempt);
+    h2o_iovec_t cookie = attempt_seal(&pool, keys, &attempt);
+    for (size_t i = 0; i < cookie.len; i++) {
+        char was = cookie.base[i];
+        cookie.base[i] = was == 'A' ? 'B' : 'A';
+        assert_false(opens(cookie, NOW));
+        cookie.base[i] = was;
+    }
+    for (size_t len = 0; len < cookie.len; len++)
+        assert_false(opens(h2o_iovec_init(cookie.base, len), NOW));
+    assert_true(opens(cookie, NOW));
+}
+
+static void test_not_ours(void **state)
+{
+    static const char *const plain[] = {
+        "",
+        "{}",
+        "[]",
+        "null",
+        "{\"state\":1}",
+        "{\"state\":\"short\",\"nonce\":\"short\",\"verifier\":\"short\",\"return_to\":\"/\","
+        "\"created\":1790000000000}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        h2o_iovec_t sealed = seal(&pool, keys, "postern sign-in attempt", iovec_of(plain[i]));
+        assert_false(opens(base64url_encode(&pool, sealed.base, sealed.len), NOW));
+        assert_false(opens(iovec_of(plain[i]), NOW));
+    }
+    struct attempt attempt;
+    attempt_new("/", NOW, &attempt);
+    struct seal_keys *other = seal_keys_random();
+    assert_false(opens(attempt_seal(&pool, other, &attempt), NOW));
+    seal_keys_free(other);
+    char *huge = h2o_mem_alloc_pool(&pool, 100000);
+    memset(huge, 'A', 100000);
+    assert_false(opens(h2o_iovec_init(huge, 100000), NOW));
+    assert_false(opens((h2o_iovec_t){NULL, 0}, NOW));
+}
+
+static void test_return_to(void **state)
+{
+    static const struct {
+        const char *asked, *given;
+    } rows[] = {
+        {NULL, "/"},
+        {"/", "/"},
+        {"/profile", "/profile"},
+        {"/login?return_to=/login", "/"},
+        {"/logout", "/"},
+        {"/auth/oidc?code=x", "/"},
+    };
+    struct attempt attempt;
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        attempt_new(rows[i].asked, NOW, &attempt);
+        assert_string_equal(attempt.return_to, rows[i].given);
+    }
+    char path[ATTEMPT_RETURN_MAX + 2];
+    memset(path, 'x', sizeof(path));
+    path[0] = '/';
+    path[ATTEMPT_RETURN_MAX + 1] = '\0';
+    attempt_new(path, NOW, &attempt);
+    assert_string_equal(attempt.return_to, "/");
+    path[ATTEMPT_RETURN_MAX] = '\0';
+    attempt_new(path, NOW, &attempt);
+    assert_string_equal(attempt.return_to, path);
+}
+
+/* Eight of the longest and a session's cookie fit into the 16 KiB of cookies that are read. */
+static void test_size(void **state)
+{
+    char path[ATTEMPT_RETURN_MAX + 1];
+    struct attempt attempt;
+    (void)state;
+    memset(path, 'x', sizeof(path));
+    path[0] = '/';
+    path[ATTEMPT_RETURN_MAX] = '\0';
+    attempt_new(path, NOW, &attempt);
+    const char *name = attempt_cookie_name(&pool, iovec_of(attempt.state));
+    assert_int_equal(strlen(name), strlen(ATTEMPT_COOKIE) + 8);
+    assert_int_equal(strncmp(name + strlen(ATTEMPT_COOKIE), attempt.state, 8), 0);
+    size_t each = strlen(name) + 3 + attempt_seal(&pool, keys, &attempt).len;
+    assert_true(each < 4096);
+    assert_true(ATTEMPT_MAX * each < 12 * 1024);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_round_trip),    TEST(test_secrets_differ_and_have_the_form),
+        TEST(test_challenge),     TEST(test_age),
+        TEST(test_changed_bytes), TEST(test_not_ours),
+        TEST(test_return_to),     TEST(test_size),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
