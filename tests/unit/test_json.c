@@ -133,6 +133,7 @@ static const struct {
     {"\"\\ud800\\ud800\"", 0, "JSON: a \\u escape that is no character"},
     {"\"\\ud83dx\\ude00\"", 0, "JSON: a \\u escape that is no character"},
     {"\"\\ude00\\ud83d\"", 0, "JSON: a \\u escape that is no character"},
+    {"\"\\udc00\\udc00\"", 0, "JSON: a \\u escape that is no character"},
     {"\"\\udc00\"", 0, "JSON: a \\u escape that is no character"},
     {"\"\\ud83d\\", 0, "JSON: a \\u escape that is no character"},
     {"\"\\ud83d\\ude0", 0, "JSON: a \\u escape that is no character"},
@@ -282,6 +283,7 @@ static void test_getters(void **state)
     assert_true(json_string(json_member(o, "o"), "in", &s, NULL));
     assert_string_equal(s.base, "side");
     assert_int_equal(json_member(o, "a")->count, 1);
+    assert_null(json_member(o, "a")->first->key.base);
     assert_null(json_member(o, "S"));
     assert_null(json_member(json_member(o, "a"), "s"));
     assert_null(json_member(NULL, "s"));

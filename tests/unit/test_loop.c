@@ -181,6 +181,7 @@ struct test_timer {
     struct loop_timer timer;
     int fired;
     int64_t fired_at_ms;
+    uint64_t last_turn;        /* in which it had been linked when it fired last */
     int stop_at;               /* ends the loop after so many */
     int64_t again_ms;          /* >= 0: starts itself anew with it */
     struct test_timer *victim; /* stopped when this one fires */
@@ -190,6 +191,9 @@ static void on_timer(struct loop_timer *timer)
 {
     struct test_timer *self = (struct test_timer *)timer;
     assert_false(loop_timer_runs(timer));
+    if (self->fired > 0) /* never twice in one turn */
+        assert_true(timer->turn > self->last_turn);
+    self->last_turn = timer->turn;
     self->fired++;
     self->fired_at_ms = clock_mono_ms();
     if (self->victim != NULL)
@@ -215,10 +219,12 @@ static void test_restarted_zero_timer_lets_others_in(void **state)
 {
     struct test_timer busy = {.stop_at = -1, .again_ms = 0};
     struct test_timer other = {.stop_at = 1, .again_ms = -1};
+    int64_t start = clock_mono_ms();
     loop_timer_start(*state, &busy.timer, 0, on_timer);
     loop_timer_start(*state, &other.timer, 10, on_timer);
     loop_run(*state);
     assert_int_equal(other.fired, 1);
+    assert_true(other.fired_at_ms - start >= 10);
     assert_true(busy.fired > 1);
     loop_timer_stop(&busy.timer);
 }
