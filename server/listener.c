@@ -12,17 +12,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "tls.h"
 
 struct connection {            /* hangs on its socket's on_close */
     struct web_connection web; /* first: what handlers see (http/web.h) */
     struct web_peer *peer;
+    struct guard guard;
     struct listener *listener;
     h2o_socket_t *socket;
     h2o_linklist_t link;
     SSL_CTX *tls;
 };
+
+#define WATCH_MS 5000
 
 /* ---- connections ---- */
 
@@ -46,12 +50,36 @@ static void on_connection_close(void *data)
 static void on_tls_info(const SSL *ssl, int where, int ret)
 {
     (void)ret;
-    if ((where & SSL_CB_HANDSHAKE_DONE) == 0 || SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE)
+    if ((where & SSL_CB_HANDSHAKE_DONE) == 0)
         return;
     h2o_socket_t *socket = BIO_get_data(SSL_get_rbio(ssl)); /* h2o's BIO carries its socket */
     struct connection *self = socket->on_close.data;
+    guard_watch_input(&self->guard, ssl);
+    if (SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE)
+        return;
     tls_peer_free(self->peer);
     self->web.peer = self->peer = tls_peer_new(ssl);
+}
+
+static struct guard *find_guard(h2o_req_t *req)
+{
+    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
+    struct connection *self = socket != NULL ? socket->on_close.data : NULL;
+    return self != NULL ? &self->guard : NULL;
+}
+
+static struct connection *connection_of(h2o_linklist_t *link)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct connection, link, link);
+}
+
+static void on_watch(struct loop_timer *timer)
+{
+    struct listener *self = H2O_STRUCT_FROM_MEMBER(struct listener, watch, timer);
+    int64_t now_ms = clock_mono_ms();
+    for (h2o_linklist_t *at = self->connections.next; at != &self->connections; at = at->next)
+        guard_check(&connection_of(at)->guard, now_ms);
+    loop_timer_start(self->loop, timer, WATCH_MS, on_watch);
 }
 
 static void adopt(struct listener *self, h2o_socket_t *socket)
@@ -60,6 +88,7 @@ static void adopt(struct listener *self, h2o_socket_t *socket)
     *connection = (struct connection){.listener = self, .socket = socket, .tls = self->kind->tls};
     if (connection->tls != NULL)
         SSL_CTX_up_ref(connection->tls);
+    guard_init(&connection->guard, socket, &GUARD_LIMITS, self->kind->ended);
     h2o_linklist_insert(&self->connections, &connection->link);
     ++self->connection_count;
     socket->on_close.cb = on_connection_close;
@@ -153,6 +182,12 @@ void listener_kind_set_tls(struct listener_kind *kind, SSL_CTX *tls)
     kind->tls = tls;
 }
 
+void listener_kind_guard(struct listener_kind *kind, struct metrics *metrics)
+{
+    guard_counters(metrics, kind->name, kind->ended);
+    guard_register(kind->host, find_guard);
+}
+
 void listener_kind_dispose(struct listener_kind *kind)
 {
     if (kind->name == NULL)
@@ -182,6 +217,7 @@ void listener_start(struct listener *self, struct listener_kind *kind, unsigned 
     kind->fds[worker] = -1; /* the socket owns it now */
     self->socket->data = self;
     h2o_socket_read_start(self->socket, on_accept);
+    loop_timer_start(loop, &self->watch, WATCH_MS, on_watch);
 }
 
 static bool speaks_http2(h2o_socket_t *socket)
@@ -204,8 +240,7 @@ void listener_drain(struct listener *self)
          node = node->next) {
         /* h2o lets an idle HTTP/1.1 connection live until its request timeout. Ending our reading side
          * closes the idle ones and leaves an answer that is being made alone. */
-        struct connection *connection = H2O_STRUCT_FROM_MEMBER(struct connection, link, node);
-        if (!speaks_http2(connection->socket))
-            shutdown(h2o_socket_get_fd(connection->socket), SHUT_RD);
+        if (!speaks_http2(connection_of(node)->socket))
+            shutdown(h2o_socket_get_fd(connection_of(node)->socket), SHUT_RD);
     }
 }

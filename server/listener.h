@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/loop.h"
+#include "guard.h"
 #include "http/web.h"
 
 #define LISTENER_MAX_WORKERS 16
@@ -20,6 +21,7 @@ struct listener_kind { /* shared by all workers, read-only once they run */
     h2o_hostconf_t *host;
     SSL_CTX *tls; /* NULL: plain */
     int fds[LISTENER_MAX_WORKERS];
+    struct counter *ended[GUARD_REASONS];
 };
 
 struct listener { /* used on its worker's thread only */
@@ -32,11 +34,14 @@ struct listener { /* used on its worker's thread only */
     size_t connection_count;
     size_t connection_cap; /* accepting pauses there and goes on when one closes */
     bool paused;
+    struct loop_timer watch;
 };
 
 /* Sets up conf and host with the defaults that all kinds share. */
 void listener_kind_init(struct listener_kind *kind, const char *name, size_t max_body);
 void listener_kind_set_tls(struct listener_kind *kind, SSL_CTX *tls); /* takes the reference over */
+/* When every path is registered: guards its connections (guard.h). */
+void listener_kind_guard(struct listener_kind *kind, struct metrics *metrics);
 void listener_kind_dispose(struct listener_kind *kind);
 /* Binds one socket per worker before any thread starts, so that "in use" is told at once. */
 MUST_CHECK bool listener_kind_bind(struct listener_kind *kind, const struct config_address *address,

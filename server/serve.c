@@ -295,8 +295,10 @@ static void register_handlers(struct server *self)
         operations_register(&self->operations, portal->host, false);
         portal_register(self->portal, portal->host);
     }
-    for (size_t i = 0; i < self->kind_count; ++i) /* it reaches the paths that are there now */
+    for (size_t i = 0; i < self->kind_count; ++i) { /* both reach the paths that are there now */
         web_access_log(self->kinds[i].host, self->kinds[i].name, false);
+        listener_kind_guard(&self->kinds[i], self->metrics);
+    }
 }
 
 static void start_workers(struct server *self)

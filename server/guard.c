@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See guard.h. Requests are noted by a handler that answers none of them, and leave when their pool goes:
+ * at the end of the answer, at a reset, or with the connection. */
+#include "guard.h"
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+const struct guard_limits GUARD_LIMITS = {
+    .request_ms = 30 * 1000,
+    .completion_ms = 60 * 1000,
+    .trickle_bytes = 4096, /* an hour of an API server's PINGs, which are no request either */
+    .silence_ms = 10 * 60 * 1000,
+    .flood_bytes = 2 * 1024 * 1024, /* a hundred reviews at once are a tenth of it */
+    .resets = 200,
+    .reset_window_ms = 10 * 1000,
+};
+
+static const char *const REASON_NAMES[GUARD_REASONS] = {"stalled", "trickle", "resets", "flood"};
+
+struct noted { /* one request in flight; lives in its pool */
+    h2o_linklist_t link;
+    struct guard *guard;
+    h2o_req_t *req;
+    int64_t began_ms;
+};
+
+void guard_counters(struct metrics *metrics, const char *listener,
+                    struct counter *out[GUARD_REASONS])
+{
+    for (int i = 0; i < GUARD_REASONS; ++i) {
+        char labels[128];
+        snprintf(labels, sizeof(labels), "listener=\"%s\",reason=\"%s\"", listener,
+                 REASON_NAMES[i]);
+        out[i] = metrics_counter(metrics, "postern_connections_ended_total",
+                                 "Connections that were ended because of what they did.", labels);
+    }
+}
+
+void guard_init(struct guard *self, h2o_socket_t *socket, const struct guard_limits *limits,
+                struct counter **ended)
+{
+    *self = (struct guard){
+        .limits = limits, .ended = ended, .socket = socket, .completed_ms = clock_mono_ms()};
+    h2o_linklist_init_anchor(&self->requests);
+}
+
+static void end(struct guard *self, enum guard_reason reason)
+{
+    if (self->shut)
+        return;
+    self->shut = true;
+    counter_add(self->ended != NULL ? self->ended[reason] : NULL, 1);
+    log_warn("connection ended", LOG_STR("reason", REASON_NAMES[reason]),
+             LOG_INT("bytes", (int64_t)self->bytes));
+    shutdown(h2o_socket_get_fd(self->socket), SHUT_RDWR);
+}
+
+/* ---- input ---- */
+
+/* OpenSSL calls this around each read of ciphertext; an error here ends the connection in h2o. */
+static long on_bio(BIO *bio, int operation, const char *bytes, size_t len, int argi, long argl,
+                   int result, size_t *processed)
+{
+    (void)bytes, (void)len, (void)argi, (void)argl;
+    struct guard *self = (struct guard *)BIO_get_callback_arg(bio);
+    if (operation != (BIO_CB_READ | BIO_CB_RETURN) || result <= 0 || processed == NULL)
+        return result;
+    self->bytes += *processed;
+    if (self->bytes > self->limits->flood_bytes)
+        end(self, GUARD_FLOOD);
+    return self->shut ? 0 : result;
+}
+
+void guard_watch_input(struct guard *self, const SSL *ssl)
+{
+    BIO *bio = SSL_get_rbio(ssl);
+    BIO_set_callback_arg(bio, (char *)self);
+    BIO_set_callback_ex(bio, on_bio);
+}
+
+/* ---- requests ---- */
+
+static void note_reset(struct guard *self)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms - self->resets_since_ms > self->limits->reset_window_ms) {
+        self->resets = 0;
+        self->resets_since_ms = now_ms;
+    }
+    if (++self->resets >= self->limits->resets)
+        end(self, GUARD_RESETS);
+}
+
+static void on_request_gone(void *ctx)
+{
+    struct noted *noted = ctx;
+    h2o_linklist_unlink(&noted->link);
+    if (noted->req->res.status == 0) /* the client gave it up before there was an answer */
+        note_reset(noted->guard);
+}
+
+struct guard_handler {
+    h2o_handler_t super;
+    struct guard *(*find)(h2o_req_t *req);
+};
+
+static int on_request(h2o_handler_t *handler, h2o_req_t *req)
+{
+    struct guard *guard = ((struct guard_handler *)handler)->find(req);
+    if (guard == NULL)
+        return -1;
+    struct noted *noted = h2o_mem_alloc_shared(&req->pool, sizeof(*noted), on_request_gone);
+    *noted = (struct noted){.guard = guard, .req = req, .began_ms = clock_mono_ms()};
+    h2o_linklist_insert(&guard->requests, &noted->link);
+    guard->completed_ms = noted->began_ms;
+    guard->bytes = 0;
+    return -1; /* the next handler answers */
+}
+
+void guard_register(h2o_hostconf_t *host, struct guard *(*find)(h2o_req_t *req))
+{
+    for (size_t i = 0; i < host->paths.size; ++i) {
+        h2o_pathconf_t *path = &host->paths.entries[i];
+        struct guard_handler *handler =
+            (struct guard_handler *)h2o_create_handler(path, sizeof(*handler));
+        handler->super.on_req = on_request;
+        handler->find = find;
+        for (size_t at = path->handlers.size - 1; at > 0; --at) /* to the front */
+            path->handlers.entries[at] = path->handlers.entries[at - 1];
+        path->handlers.entries[0] = &handler->super;
+    }
+}
+
+/* ---- the watch ---- */
+
+void guard_check(struct guard *self, int64_t now_mono_ms)
+{
+    const struct guard_limits *limits = self->limits;
+    if (!h2o_linklist_is_empty(&self->requests)) {
+        struct noted *oldest = H2O_STRUCT_FROM_MEMBER(struct noted, link, self->requests.next);
+        if (now_mono_ms - oldest->began_ms > limits->request_ms)
+            end(self, GUARD_STALLED);
+        return;
+    }
+    int64_t since_ms = now_mono_ms - self->completed_ms;
+    bool trickles = since_ms > limits->completion_ms && self->bytes > limits->trickle_bytes;
+    if (trickles || since_ms > limits->silence_ms)
+        end(self, GUARD_TRICKLE);
+}
