@@ -17,7 +17,7 @@
 #include "base/clock.h"
 
 #define URL_MAX_BYTES     8192
-#define BODY_DEFAULT_MAX  (1024 * 1024)
+#define BODY_DEFAULT_MAX  ((size_t)1024 * 1024)
 #define TIMEOUT_MS        10000
 #define IDLE_WAIT_MS      1000 /* the thread's, when nobody waits for a turn */
 #define SWEEP_MS          50   /* how late a waiting request may learn that its time is over */
@@ -135,7 +135,7 @@ static void add_transfer(struct fetcher *self, struct fetch *fetch, int64_t now_
 {
     int64_t since_ms = now_ms - self->distrusted_ms;
     struct transfer_rules rules = {.proxy = self->proxy, .life_s = CONNECTION_LIFE_S};
-    if (self->distrusted_ms != 0 && since_ms < CONNECTION_LIFE_S * 1000) {
+    if (self->distrusted_ms != 0 && since_ms < CONNECTION_LIFE_S * 1000L) {
         rules.fresh = since_ms < FRESH_FOR_MS;
         rules.life_s = since_ms >= 2000 ? (long)(since_ms / 1000) - 1 : 1; /* curl rounds down */
     }

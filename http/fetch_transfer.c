@@ -43,6 +43,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     return len;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): curl's signature */
 static size_t on_head(char *line, size_t size, size_t count, void *arg)
 {
     struct fetch *self = arg;

@@ -54,7 +54,7 @@ static bool has_field(const struct web_form *form, h2o_iovec_t name)
 static bool add_field(h2o_mem_pool_t *pool, h2o_iovec_t encoded, struct web_form *form,
                       struct error *err)
 {
-    struct web_field field;
+    struct web_field field = {{NULL, 0}, {NULL, 0}};
     if (form->count == MAX_FIELDS)
         return error_set(err, ERROR_BAD_INPUT, "form: more than %d fields", MAX_FIELDS);
     if (!parse_field(pool, encoded, &field, err))
