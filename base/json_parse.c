@@ -14,7 +14,7 @@
 #define DEPTH_LIMIT 128 /* what json_limits may ask for at most */
 
 const struct json_limits JSON_LIMITS_DEFAULT = {
-    .max_bytes = 1024 * 1024,
+    .max_bytes = 1048576,
     .max_depth = 32,
     .max_nodes = 65536,
 };

@@ -16,7 +16,7 @@
 #include "log_line.h"
 
 #define QUEUE_MAX_LINES 8192
-#define QUEUE_MAX_BYTES (4 * 1024 * 1024)
+#define QUEUE_MAX_BYTES (4UL * 1024 * 1024)
 #define BATCH           64
 
 static atomic_int least_level = LOG_INFO;

@@ -63,12 +63,27 @@ static void add_char(struct log_line **line, const char *at, size_t step)
         add(line, at, step);
 }
 
+/* How many characters from here on stand for themselves: most values are nothing else. */
+static size_t plain_run(const char *value, size_t len)
+{
+    size_t run = 0;
+    while (run < len && value[run] >= 0x20 && value[run] < 0x7f && value[run] != '"' &&
+           value[run] != '\\')
+        run++;
+    return run;
+}
+
 static void add_value(struct log_line **line, const char *value)
 {
     size_t whole = strnlen(value, VALUE_MAX + 1);
     size_t len = whole > VALUE_MAX ? utf8_cut(value, VALUE_MAX) : whole;
     add(line, "\"", 1);
     for (size_t i = 0; i < len;) {
+        size_t run = plain_run(value + i, len - i);
+        add(line, value + i, run);
+        i += run;
+        if (i == len)
+            break;
         size_t step = utf8_char(value + i, len - i);
         add_char(line, value + i, step);
         i += step != 0 ? step : 1;

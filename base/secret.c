@@ -156,6 +156,7 @@ bool secret_load_line(const char *path, struct secret *out, struct error *err)
     struct secret file = {0};
     if (!secret_load_file(path, &file, err))
         return false;
+    assert(file.len > 0);
     size_t len = file.len;
     if (file.bytes[len - 1] == '\n')
         len--;
