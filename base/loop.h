@@ -20,8 +20,8 @@ void loop_run(struct loop *self); /* until loop_stop; may be called again after 
 /* From any thread. loop_run returns after it ran the calls that were posted before; where it does not run
  * yet, the next loop_run does that. */
 void loop_stop(struct loop *self);
-/* Runs the calls that are still in the inbox, then frees; timers that still run are forgotten. h2o wants
- * its contexts on this loop disposed before. */
+/* Runs the calls that are still in the inbox, and those that they post, then frees; timers that
+ * still run are forgotten. Nobody else may post any more; h2o wants its contexts on this loop disposed. */
 void loop_free(struct loop *self);
 
 struct loop_call {

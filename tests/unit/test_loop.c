@@ -175,6 +175,16 @@ static void test_loops_play_ball(void **state)
     assert_int_equal(ball.bounces, 1000);
 }
 
+static void test_free_runs_what_calls_post(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct ball ball = {.call = {.run = on_ball}, .loops = {loop, loop}, .bounces = 990};
+    loop_post(loop, &ball.call);
+    loop_free(loop);
+    assert_int_equal(ball.bounces, 1000);
+}
+
 /* ---- timers ---- */
 
 struct test_timer {
@@ -337,6 +347,7 @@ int main(void)
         WITH_LOOP(test_run_again_after_stop),
         cmocka_unit_test(test_free_runs_what_is_in_the_inbox),
         WITH_LOOP(test_loops_play_ball),
+        cmocka_unit_test(test_free_runs_what_calls_post),
         WITH_LOOP(test_zero_timer_fires_in_the_next_turn),
         WITH_LOOP(test_restarted_zero_timer_lets_others_in),
         WITH_LOOP(test_timers_are_never_early_and_keep_their_order),
