@@ -53,7 +53,9 @@ struct okta_result {
 /* Everything in result lives until the callback returns. Runs exactly once, or never after okta_cancel. */
 typedef void (*okta_cb)(void *ctx, struct okta_result *result);
 
-/* On the asking loop, before the callback ran. The question itself goes on to its end. */
+/* On the asking loop, before the callback ran. The question itself goes on to its end; the tokens of a sign-in
+ * that nobody takes are given back to Okta. Don't cancel a refresh whose tokens you need: a rotated refresh
+ * token would be lost. */
 void okta_cancel(struct okta_call *call);
 
 struct okta_authorize { /* strings are copied */
@@ -76,10 +78,12 @@ struct okta_call *okta_sign_in(struct okta *self, struct loop *asker,
 struct okta_call *okta_userinfo(struct okta *self, struct loop *asker, h2o_iovec_t access_token,
                                 const char *expected_sub, okta_cb cb, void *ctx);
 /* tokens has access_token, its expiry, and refresh_token (the old one where Okta sent no new one); a new
- * id_token, where there is one, is verified and must have the same sub. */
+ * id_token, where there is one, is verified and must have the same sub, else the answer is OKTA_UNKNOWN. Where
+ * there is none, or its key can't be had now, id_token is empty: keep the one you have. */
 struct okta_call *okta_refresh(struct okta *self, struct loop *asker, h2o_iovec_t refresh_token,
                                const char *expected_sub, okta_cb cb, void *ctx);
-/* Revokes at Okta (RFC 7009). cb may be NULL: then it is tried up to 3 times and a failure is one log line. */
+/* Revokes at Okta (RFC 7009). cb may be NULL, asker too then: it is tried up to 3 times, a failure is one log
+ * line, and NULL is returned. */
 struct okta_call *okta_revoke(struct okta *self, struct loop *asker, h2o_iovec_t refresh_token,
                               okta_cb cb, void *ctx);
 

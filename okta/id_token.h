@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an id_token's claims must say once its signature is good (OIDC Core 3.1.3.7), private to okta/. */
+#pragma once
+
+#include <h2o.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+#define ID_TOKEN_SKEW_S 120 /* as Okta's own SDKs allow */
+
+struct id_token_rules {
+    const char *issuer;
+    const char *client_id;
+    const char *nonce;        /* NULL: not judged (a refreshed token has none) */
+    const char *subject;      /* NULL: any; else sub must be this one */
+    h2o_iovec_t access_token; /* that came with it, for at_hash; {NULL, 0}: none */
+    int64_t now_s;
+};
+/* On true, *subject_out is the sub, in the tree. REJECTED otherwise. */
+MUST_CHECK bool id_token_judge(const struct json *claims, const struct id_token_rules *rules,
+                               const char **subject_out, struct error *err);
+/* 1 to 255 printable ASCII characters without spaces. */
+bool subject_acceptable(h2o_iovec_t subject);

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The client: made from the config, its credentials, its numbers, and what it says of itself. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "http/web.h"
+#include "okta_private.h"
+
+#define CA_FILE_MAX (1024 * 1024)
+
+/* ---- credentials ---- */
+
+/* client_secret_basic: both are form-urlencoded before base64 (RFC 6749 section 2.3.1). */
+char *okta_basic(h2o_mem_pool_t *pool, const char *client_id, h2o_iovec_t client_secret)
+{
+    size_t most = 3 * (strlen(client_id) + client_secret.len) + 2;
+    struct text pair = {
+        .pool = pool, .bytes = secret_alloc_in_pool(pool, most).base, .capacity = most};
+    web_url_encode(&pair, iovec_of(client_id));
+    text_add(&pair, ":", 1);
+    web_url_encode(&pair, client_secret);
+    static const char scheme[] = "Basic ";
+    size_t prefix = sizeof(scheme) - 1;
+    char *value =
+        secret_alloc_in_pool(pool, prefix + h2o_base64_encode_capacity(pair.len) + 1).base;
+    memcpy(value, scheme, prefix);
+    h2o_base64_encode(value + prefix, pair.bytes, pair.len, 0);
+    return value;
+}
+
+static bool load_credentials(const struct config *config, struct secret *basic, struct error *err)
+{
+    struct secret client_secret = {0};
+    if (!secret_load_line(config->oidc.client_secret_file, &client_secret, err))
+        return error_prefix(err, "oidc.client_secret_file");
+    h2o_mem_pool_t pool;
+    h2o_mem_init_pool(&pool);
+    const char *value = okta_basic(&pool, config->oidc.client_id, secret_iovec(&client_secret));
+    secret_set(basic, value, strlen(value));
+    h2o_mem_clear_pool(&pool);
+    secret_dispose(&client_secret);
+    return true;
+}
+
+/* ---- check ---- */
+
+static bool holds_certificate(int fd, const char *path, struct error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return error_set(err, ERROR_UPSTREAM, "%s: %m", path);
+    if (!S_ISREG(st.st_mode) || st.st_size > CA_FILE_MAX)
+        return error_set(err, ERROR_BAD_INPUT, "%s: is no file of at most 1 MiB", path);
+    char *bytes = h2o_mem_alloc((size_t)st.st_size + 1);
+    ssize_t len = pread(fd, bytes, (size_t)st.st_size, 0);
+    static const char mark[] = "-----BEGIN CERTIFICATE-----";
+    bool found = len > 0 && memmem(bytes, (size_t)len, mark, sizeof(mark) - 1) != NULL;
+    free(bytes);
+    return found || error_set(err, ERROR_BAD_INPUT, "%s: holds no PEM certificate", path);
+}
+
+static bool check_ca_file(const char *path, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        error_set(err, ERROR_UPSTREAM, "%s: %m", path);
+        return error_prefix(err, "oidc.certificate_authority_file");
+    }
+    bool good = holds_certificate(fd, path, err);
+    close(fd);
+    return good || error_prefix(err, "oidc.certificate_authority_file");
+}
+
+bool okta_check(const struct config *config, struct error *err)
+{
+    struct secret basic = {0};
+    if (!load_credentials(config, &basic, err))
+        return false;
+    secret_dispose(&basic);
+    const char *ca_file = config->oidc.certificate_authority_file;
+    if (ca_file != NULL && !check_ca_file(ca_file, err))
+        return false;
+    if (provider_authority(config->oidc.issuer).base == NULL)
+        return error_set(err, ERROR_BAD_INPUT, "oidc.issuer: is no https URL");
+    return true;
+}
+
+/* ---- numbers ---- */
+
+static double read_remaining(void *ctx)
+{
+    struct okta_rate *rate = ctx;
+    int64_t value = atomic_load_explicit(&rate->remaining, memory_order_relaxed);
+    return value >= 0 ? (double)value : (double)NAN;
+}
+
+static void make_metrics(struct okta *self, struct metrics *metrics)
+{
+    static const char *const endpoints[ENDPOINTS] = {"discovery", "keys",     "exchange",
+                                                     "refresh",   "userinfo", "revoke"};
+    static const char *const buckets[BUCKETS] = {"token", "userinfo"};
+    char labels[128];
+    for (size_t e = 0; e < ENDPOINTS; e++) {
+        for (size_t o = 0; o < OUTCOMES; o++) {
+            snprintf(labels, sizeof(labels), "endpoint=\"%s\",result=\"%s\"", endpoints[e],
+                     okta_outcome_name((enum okta_outcome)o));
+            self->requests[e][o] =
+                metrics_counter(metrics, "postern_okta_requests_total",
+                                "Requests to Okta by what came of them.", labels);
+        }
+    }
+    for (size_t b = 0; b < BUCKETS; b++) {
+        atomic_init(&self->rates[b].remaining, -1);
+        snprintf(labels, sizeof(labels), "bucket=\"%s\"", buckets[b]);
+        metrics_gauge(metrics, "postern_okta_rate_remaining",
+                      "Requests that Okta's rate limit still allows, as its last answer said.",
+                      labels, read_remaining, &self->rates[b]);
+    }
+}
+
+void okta_count(struct okta *self, enum okta_endpoint endpoint, enum okta_outcome outcome)
+{
+    counter_add(self->requests[endpoint][outcome], 1);
+}
+
+void okta_note_rate(struct okta *self, enum okta_endpoint endpoint,
+                    const struct fetch_result *result)
+{
+    h2o_iovec_t text = result->rate_remaining;
+    size_t value = text.len > 0 && text.len < 10 ? h2o_strtosize(text.base, text.len) : SIZE_MAX;
+    if (value == SIZE_MAX)
+        return;
+    if (endpoint == ENDPOINT_EXCHANGE || endpoint == ENDPOINT_REFRESH)
+        atomic_store_explicit(&self->rates[BUCKET_TOKEN].remaining, (int64_t)value,
+                              memory_order_relaxed);
+    else if (endpoint == ENDPOINT_USERINFO)
+        atomic_store_explicit(&self->rates[BUCKET_USERINFO].remaining, (int64_t)value,
+                              memory_order_relaxed);
+}
+
+/* ---- status ---- */
+
+void okta_status(struct okta *self, struct okta_status *out)
+{
+    pthread_mutex_lock(&self->status_lock);
+    *out = self->status;
+    pthread_mutex_unlock(&self->status_lock);
+}
+
+void okta_set_trouble(struct okta *self, const char *text)
+{
+    pthread_mutex_lock(&self->status_lock);
+    snprintf(self->status.error, sizeof(self->status.error), "%s", text);
+    pthread_mutex_unlock(&self->status_lock);
+}
+
+void okta_set_discovered(struct okta *self)
+{
+    const char *end_session = self->provider->end_session_endpoint;
+    pthread_mutex_lock(&self->status_lock);
+    self->status.discovered = true;
+    self->status.error[0] = '\0';
+    snprintf(self->status.end_session_endpoint, sizeof(self->status.end_session_endpoint), "%s",
+             end_session != NULL ? end_session : "");
+    pthread_mutex_unlock(&self->status_lock);
+}
+
+/* ---- life ---- */
+
+static void on_boot(struct loop_call *call)
+{
+    loading_boot(H2O_STRUCT_FROM_MEMBER(struct okta, boot, call));
+}
+
+bool okta_new(const struct config *config, const char *redirect_uri, struct fetcher *fetcher,
+              struct loop *home, struct metrics *metrics, struct okta **out, struct error *err)
+{
+    struct secret basic = {0};
+    if (!load_credentials(config, &basic, err))
+        return false;
+    struct okta *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct okta){.config = config,
+                          .redirect_uri = h2o_strdup(NULL, redirect_uri, SIZE_MAX).base,
+                          .fetcher = fetcher,
+                          .home = home,
+                          .basic = basic,
+                          .boot.run = on_boot};
+    pthread_mutex_init(&self->status_lock, NULL);
+    h2o_linklist_init_anchor(&self->calls);
+    h2o_linklist_init_anchor(&self->revocations);
+    h2o_linklist_init_anchor(&self->loading.waiting);
+    h2o_linklist_init_anchor(&self->rekeying.waiting);
+    make_metrics(self, metrics);
+    h2o_iovec_t host = provider_authority(config->oidc.issuer);
+    snprintf(self->status.host, sizeof(self->status.host), "%.*s", (int)host.len, host.base);
+    loop_post(home, &self->boot);
+    *out = self;
+    return true;
+}
+
+void okta_free(struct okta *self)
+{
+    if (self == NULL)
+        return;
+    calls_drop(self);
+    revocations_drop(self);
+    provider_free(self->loading.provider);
+    provider_free(self->provider);
+    jwks_free(self->keys);
+    secret_dispose(&self->basic);
+    pthread_mutex_destroy(&self->status_lock);
+    free(self->redirect_uri);
+    free(self);
+}
