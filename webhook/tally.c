@@ -43,8 +43,7 @@ static bool take_turn(atomic_llong *last_ms, int64_t now_ms)
     return now_ms - last >= LOG_EVERY_MS && atomic_compare_exchange_strong(last_ms, &last, now_ms);
 }
 
-static void audit(const struct tally_cluster *self, const struct tally_review *review,
-                  int64_t suppressed)
+static void audit(const struct tally_cluster *self, const struct tally_review *review)
 {
     const struct verdict *verdict = review->verdict;
     const struct identity *identity = verdict->identity;
@@ -55,7 +54,18 @@ static void audit(const struct tally_cluster *self, const struct tally_review *r
               LOG_STR("decision", decision_name(verdict->decision)),
               LOG_STR("reason", reason_name(verdict->reason)), LOG_STR("session", session),
               LOG_STR("uid", uid), LOG_STR("user", user), LOG_STR("request_id", review->request_id),
-              LOG_INT("duration_us", review->duration_us), LOG_INT("suppressed", suppressed));
+              LOG_INT("duration_us", review->duration_us));
+}
+
+/* suppressed: how many more there were since the line before. */
+static void audit_foreign(const struct tally_cluster *self, const struct tally_review *review,
+                          uint64_t suppressed)
+{
+    log_audit("token_review", LOG_STR("cluster", self->name), LOG_STR("decision", "no"),
+              LOG_STR("reason", reason_name(REASON_FOREIGN_TOKEN)),
+              LOG_STR("request_id", review->request_id),
+              LOG_INT("duration_us", review->duration_us),
+              LOG_INT("suppressed", (int64_t)suppressed));
 }
 
 void tally_decision(struct tally_cluster *self, const struct tally_review *review)
@@ -69,9 +79,9 @@ void tally_decision(struct tally_cluster *self, const struct tally_review *revie
             LOG_STR("user", verdict->identity->username), LOG_STR("request_id", review->request_id),
             LOG_INT("duration_us", review->duration_us));
     } else if (verdict->reason != REASON_FOREIGN_TOKEN) {
-        audit(self, review, 0);
+        audit(self, review);
     } else if (take_turn(&self->foreign_logged_ms, review->now_mono_us / 1000)) {
-        audit(self, review, (int64_t)atomic_exchange(&self->foreign_unlogged, 0));
+        audit_foreign(self, review, atomic_exchange(&self->foreign_unlogged, 0));
     } else {
         atomic_fetch_add(&self->foreign_unlogged, 1);
     }
