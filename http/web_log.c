@@ -6,8 +6,6 @@
 
 #include "base/log.h"
 
-#define MAX_LOGGED_PATH 512
-
 struct access_logger {
     h2o_logger_t super;
     enum log_level level;
@@ -22,8 +20,6 @@ static const char *logged_path(h2o_req_t *req)
     char *query = memchr(path.base, '?', path.len);
     if (query != NULL)
         path.len = (size_t)(query - path.base);
-    if (path.len > MAX_LOGGED_PATH)
-        path.len = MAX_LOGGED_PATH;
     return text_dup_iovec(&req->pool, path);
 }
 
