@@ -108,8 +108,12 @@ static void set_description(struct complaint *out, h2o_iovec_t words, const stru
         return;
     size_t len = words.len < DESCRIPTION_MAX ? words.len : DESCRIPTION_MAX;
     for (size_t i = 0; i < len; i++)
-        out->description[i] = words.base[i] >= ' ' && words.base[i] <= '~' ? words.base[i] : '?';
+        out->description[i] = words.base[i];
     out->description[len] = '\0';
+    for (char *c = out->description; *c != '\0'; c++) {
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    }
 }
 
 /* OAuth's {"error","error_description"} and Okta's own {"errorCode","errorSummary"}. */
@@ -317,7 +321,7 @@ bool answer_token(const struct fetch_result *result, const struct sent *sent, in
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
     struct provider_tokens read = {0};
-    struct json *object;
+    struct json *object = NULL;
     struct error err;
     bool good = read_object(&pool, result, &object, out);
     if (good && !read_tokens(object, asked_wall_ms, &read, &err))

@@ -6,15 +6,11 @@
 
 #include "base/text.h"
 
-struct source { /* where a claim may come from, in this order */
-    const struct json *first, *second;
-};
-
 /* {NULL, 0}: nowhere. *from is the object that had it. */
-static bool find_string(const struct source *source, const char *name, h2o_iovec_t *out,
+static bool find_string(const struct claims_sources *sources, const char *name, h2o_iovec_t *out,
                         const struct json **from, struct error *err)
 {
-    const struct json *const objects[] = {source->first, source->second};
+    const struct json *const objects[] = {sources->userinfo, sources->id_token};
     *out = h2o_iovec_init(NULL, 0);
     for (size_t i = 0; i < 2 && out->base == NULL; i++) {
         if (objects[i] == NULL)
@@ -33,7 +29,7 @@ static bool is_verified(const struct json *object)
     return verified != NULL && verified->type == JSON_BOOL && verified->boolean;
 }
 
-static bool map_attributes(const struct config *config, const struct source *source,
+static bool map_attributes(const struct config *config, const struct claims_sources *sources,
                            struct user_claims *out, struct error *err)
 {
     for (int i = 0; i < USER_ATTRIBUTES; i++) {
@@ -41,7 +37,7 @@ static bool map_attributes(const struct config *config, const struct source *sou
         const struct json *from = NULL;
         if (config->oidc.claims[i] == NULL)
             continue;
-        if (!find_string(source, config->oidc.claims[i], &value, &from, err))
+        if (!find_string(sources, config->oidc.claims[i], &value, &from, err))
             return false;
         out->attributes[i] = value.base;
         if (i == USER_EMAIL && value.base != NULL)
@@ -95,16 +91,15 @@ static bool judge_subject(const struct json *userinfo, const char *subject, stru
     return true;
 }
 
-bool claims_map(h2o_mem_pool_t *pool, const struct config *config, const char *subject,
-                const struct json *userinfo, const struct json *id_token, struct user_claims *out,
-                struct error *err)
+bool claims_map(h2o_mem_pool_t *pool, const struct config *config,
+                const struct claims_sources *sources, struct user_claims *out, struct error *err)
 {
-    const struct source source = {userinfo, id_token};
-    struct user_claims mapped = {.uid = text_dup(pool, subject)};
-    if ((userinfo != NULL && !judge_subject(userinfo, subject, err)) ||
-        !map_attributes(config, &source, &mapped, err) ||
-        !map_groups(pool, config->oidc.claim_groups, userinfo != NULL ? userinfo : id_token,
-                    &mapped, err))
+    const struct json *userinfo = sources->userinfo;
+    struct user_claims mapped = {.uid = text_dup(pool, sources->subject)};
+    if ((userinfo != NULL && !judge_subject(userinfo, sources->subject, err)) ||
+        !map_attributes(config, sources, &mapped, err) ||
+        !map_groups(pool, config->oidc.claim_groups,
+                    userinfo != NULL ? userinfo : sources->id_token, &mapped, err))
         return false;
     *out = mapped;
     return true;

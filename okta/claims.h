@@ -11,10 +11,14 @@
 #include "base/json.h"
 #include "base/user.h"
 
-/* userinfo's sub must be subject, unless userinfo is NULL (oidc.user_in_idtoken). What userinfo lacks is filled
- * in from id_token (may be NULL), but for the groups: those are one source's alone, userinfo's where there
- * is one. Everything in out lives in pool or in the trees. BAD_INPUT: a claim has a wrong type; REJECTED:
- * userinfo is somebody else's. */
-MUST_CHECK bool claims_map(h2o_mem_pool_t *pool, const struct config *config, const char *subject,
-                           const struct json *userinfo, const struct json *id_token,
-                           struct user_claims *out, struct error *err);
+struct claims_sources {
+    const char *subject;         /* the verified sub; userinfo's must be the same */
+    const struct json *userinfo; /* NULL: not asked (oidc.user_in_idtoken) */
+    const struct json *id_token; /* may be NULL */
+};
+/* What userinfo lacks is filled in from the id_token, but for the groups: those are one source's alone,
+ * userinfo's where there is one. Everything in out lives in pool or in the trees. BAD_INPUT: a claim has a
+ * wrong type; REJECTED: userinfo is somebody else's. */
+MUST_CHECK bool claims_map(h2o_mem_pool_t *pool, const struct config *config,
+                           const struct claims_sources *sources, struct user_claims *out,
+                           struct error *err);

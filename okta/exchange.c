@@ -15,9 +15,9 @@ static void on_verified(struct okta_call *self)
         userinfo_ask(self, secret_iovec(&self->tokens.access_token));
         return;
     }
+    const struct claims_sources sources = {self->expected_sub, NULL, self->id_claims};
     struct error err;
-    if (claims_map(&self->pool, self->okta->config, self->expected_sub, NULL, self->id_claims,
-                   &self->claims, &err)) {
+    if (claims_map(&self->pool, self->okta->config, &sources, &self->claims, &err)) {
         call_finish(self);
         return;
     }

@@ -12,7 +12,7 @@
 #include "http/web.h"
 #include "okta_private.h"
 
-#define CA_FILE_MAX (1024 * 1024)
+#define CA_FILE_MAX INT64_C(1048576)
 
 /* ---- credentials ---- */
 

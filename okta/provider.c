@@ -30,8 +30,11 @@ void provider_free(struct provider *self)
 static const char *shown(h2o_iovec_t value, char out[SHOWN_MAX + 4])
 {
     size_t len = value.len < SHOWN_MAX ? value.len : SHOWN_MAX;
-    for (size_t i = 0; i < len; i++)
-        out[i] = value.base[i] >= ' ' && value.base[i] <= '~' ? value.base[i] : '?';
+    memcpy(out, value.base, len);
+    for (size_t i = 0; i < len; i++) {
+        if (out[i] < ' ' || out[i] > '~')
+            out[i] = '?';
+    }
     memcpy(out + len, value.len > len ? "..." : "", value.len > len ? 4 : 1);
     return out;
 }

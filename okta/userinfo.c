@@ -5,7 +5,7 @@
 #include "claims.h"
 #include "okta_private.h"
 
-#define USERINFO_MAX (1024 * 1024) /* thousands of groups */
+#define USERINFO_MAX ((size_t)1024 * 1024) /* thousands of groups */
 
 static bool judge(struct okta_call *self, const struct fetch_result *result, struct answer *answer)
 {
@@ -18,8 +18,8 @@ static bool judge(struct okta_call *self, const struct fetch_result *result, str
             answer->answer = OKTA_UNKNOWN;
         return false;
     }
-    if (claims_map(&self->pool, self->okta->config, self->expected_sub, userinfo, self->id_claims,
-                   &self->claims, &err))
+    const struct claims_sources sources = {self->expected_sub, userinfo, self->id_claims};
+    if (claims_map(&self->pool, self->okta->config, &sources, &self->claims, &err))
         return true;
     if (err.kind == ERROR_REJECTED)
         return answer_set(answer, self->signing_in ? OKTA_NO : OKTA_UNKNOWN, OUTCOME_MALFORMED,

@@ -68,7 +68,7 @@ bool jwt_header_kid(h2o_mem_pool_t *pool, const struct jwt_parts *parts, h2o_iov
                     struct error *err)
 {
     struct json *header;
-    h2o_iovec_t alg, typ = {NULL, 0}, found;
+    h2o_iovec_t alg = {NULL, 0}, typ = {NULL, 0}, found = {NULL, 0};
     if (!json_parse(pool, parts->header, &header_limits, &header, err) ||
         !json_string(header, "alg", &alg, err) || !json_string(header, "kid", &found, err) ||
         !json_optional_string(header, "typ", &typ, err)) {
@@ -188,7 +188,7 @@ static char *pem_of(EVP_PKEY *pkey)
 /* What a key says of its own use; a wrong type anywhere makes it unusable. */
 static bool is_rs256_signature_key(const struct json *jwk)
 {
-    h2o_iovec_t kty, alg = iovec_of("RS256"), use = iovec_of("sig");
+    h2o_iovec_t kty = {NULL, 0}, alg = iovec_of("RS256"), use = iovec_of("sig");
     return json_string(jwk, "kty", &kty, NULL) && iovec_equal(kty, "RSA") &&
            json_optional_string(jwk, "alg", &alg, NULL) && iovec_equal(alg, "RS256") &&
            json_optional_string(jwk, "use", &use, NULL) && iovec_equal(use, "sig");

@@ -90,7 +90,7 @@ static bool parse_key(h2o_mem_pool_t *pool, h2o_iovec_t text, struct token_key *
                       struct error *err)
 {
     struct json *object;
-    h2o_iovec_t kid, algorithm, pem;
+    h2o_iovec_t kid = {NULL, 0}, algorithm = {NULL, 0}, pem = {NULL, 0};
     int64_t created_at_ms = 0, sign_from_ms = 0;
     if (!json_parse(pool, text, NULL, &object, err) || !json_string(object, "kid", &kid, err) ||
         !json_string(object, "algorithm", &algorithm, err) ||
@@ -146,7 +146,7 @@ static bool add_file(int fd, const char *directory, const char *name, struct tok
     h2o_mem_clear_pool(&pool);
     if (!good)
         return false;
-    keys->entries = h2o_mem_realloc(keys->entries, (keys->count + 1) * sizeof(key));
+    keys->entries = h2o_mem_realloc(keys->entries, (keys->count + 1) * sizeof(keys->entries[0]));
     keys->entries[keys->count++] = key;
     return true;
 }
@@ -169,6 +169,7 @@ bool key_files_read(int fd, const char *directory, struct token_keys *keys, stru
     }
     bool good = true;
     const struct dirent *entry;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this DIR */
     while (good && (errno = 0, entry = readdir(dir)) != NULL) {
         if (is_key_file(entry->d_name))
             good = add_file(fd, directory, entry->d_name, keys, err);

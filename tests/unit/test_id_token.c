@@ -156,8 +156,9 @@ static bool map(const char *userinfo, const char *id_token, struct user_claims *
                 struct error *err)
 {
     struct config config = mapping();
-    return claims_map(&pool, &config, SUBJECT, userinfo != NULL ? parse(userinfo) : NULL,
-                      id_token != NULL ? parse(id_token) : NULL, out, err);
+    struct claims_sources sources = {SUBJECT, userinfo != NULL ? parse(userinfo) : NULL,
+                                     id_token != NULL ? parse(id_token) : NULL};
+    return claims_map(&pool, &config, &sources, out, err);
 }
 
 static void test_claims_of_userinfo(void **state)
