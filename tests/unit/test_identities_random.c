@@ -144,7 +144,9 @@ static void step_put(struct run *run)
 static void step(struct run *run)
 {
     struct identities_fixture *f = run->fixture;
+    struct identity_numbers all;
     uint64_t what = draw(run, 100);
+    identities_numbers(f->identities, run->now, &all); /* tells the time, as a tick does */
     if (what < 60) {
         step_ask(run);
     } else if (what < 85) {
