@@ -18,9 +18,7 @@
 #define PATH           "/tokenreview"
 #define MAX_CLIENT_CAS 32 /* bits of web_peer's ca_mask */
 
-/* Answers that wait for Okta, over all connections; each holds its request. An API server is told to give up at
- * once beyond that. */
-#define MAX_WAITING 4096
+#define MAX_WAITING 4096 /* each holds its request: some 10 KiB, at most 256 KiB more */
 
 struct cluster {
     const struct config_cluster *config;
@@ -32,7 +30,8 @@ struct webhook {
     struct decider decider;
     struct cluster *clusters; /* as in the config */
     struct tally_refusals refusals;
-    atomic_uint waiting;
+    unsigned max_waiting;
+    atomic_uint waiting; /* answers that wait for Okta, over all connections */
 };
 
 struct handler {
@@ -179,7 +178,7 @@ static int judge(struct exchange *self)
         answer(self, &verdict);
         return 0;
     }
-    if (atomic_fetch_add(&webhook->waiting, 1) < MAX_WAITING)
+    if (atomic_fetch_add(&webhook->waiting, 1) < webhook->max_waiting)
         return 0;
     decide_cancel(self->wait);
     end_wait(self);
@@ -282,7 +281,7 @@ struct webhook *webhook_new(const struct decider *decider, struct metrics *metri
 {
     const struct config *config = decider->config;
     struct webhook *self = h2o_mem_alloc(sizeof(*self));
-    *self = (struct webhook){.decider = *decider};
+    *self = (struct webhook){.decider = *decider, .max_waiting = MAX_WAITING};
     self->clusters = h2o_mem_alloc((config->cluster_count + 1) * sizeof(*self->clusters));
     for (unsigned i = 0; i < config->cluster_count; i++) {
         struct cluster *cluster = &self->clusters[i];
@@ -295,6 +294,11 @@ struct webhook *webhook_new(const struct decider *decider, struct metrics *metri
     }
     tally_refusals_init(&self->refusals, metrics);
     return self;
+}
+
+void webhook_limit_waiting(struct webhook *self, unsigned max)
+{
+    self->max_waiting = max;
 }
 
 void webhook_free(struct webhook *self)

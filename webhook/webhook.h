@@ -17,9 +17,14 @@ struct webhook;
 /* decider is copied, what it points to borrowed. */
 struct webhook *webhook_new(const struct decider *decider, struct metrics *metrics);
 void webhook_free(struct webhook *self);
+/* How many answers may wait for Okta at once (default 4096); beyond, an API server gets 503 at once. Before the
+ * listener opens. */
+void webhook_limit_waiting(struct webhook *self, unsigned max);
 /* Adds the handlers to the listener's host. */
 void webhook_register(struct webhook *self, h2o_hostconf_t *host);
-/* The CA files of all clusters in a fixed order without duplicates; bit i of web_peer's ca_mask stands for files[i]. Returns the count. */
+/* The CA files of all clusters in a fixed order without duplicates; bit i of web_peer's ca_mask stands for
+ * files[i]. Returns the count, at most max. */
 size_t webhook_ca_files(const struct config *config, const char **files, size_t max);
-/* What the config says that only this folder can judge: a client name that stands in two clusters. */
+/* What the config says that only this folder can judge: more different CA files than ca_mask has bits. (A
+ * client name that stands in two clusters is refused by config_load.) */
 void webhook_check_config(const struct config *config, struct config_problems *problems);

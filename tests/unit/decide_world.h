@@ -40,6 +40,7 @@ struct world {
     const char *username, *group; /* what it says of the user */
     struct identity_load *asked;  /* the question that waits for its answer */
     int64_t asked_mono_ms;
+    bool stops_when_asked; /* the loop */
 
     struct session_login login;
     struct session_grant grant;
@@ -55,6 +56,8 @@ static inline void world_on_question(void *ctx, const char *uid, struct identity
     assert_null(self->asked);
     self->asked = load;
     self->asked_mono_ms = self->now.mono_ms;
+    if (self->stops_when_asked)
+        loop_stop(self->loop);
 }
 
 static inline struct identity *world_identity(struct world *self, int64_t learned_mono_ms)
