@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Access lines. h2o calls a logger when it gives a request's memory back, so every request gets one, also
- * those that were cancelled or that h2o answered itself. A query may hold codes and is never logged. */
+ * those that were cancelled or that h2o answered itself. A query may hold codes and is never logged; a long
+ * segment of the path may be a token that somebody put there, so its place is marked and it is left out. */
 #include "http/web.h"
 
 #include "base/log.h"
@@ -12,15 +13,33 @@ struct access_logger {
     char listener[32];
 };
 
+#define MAX_LOGGED_SEGMENT 32 /* shorter than any secret of ours or of Okta's */
+
+static void add_segment(struct text *out, const char *begin, const char *end)
+{
+    if (end - begin <= MAX_LOGGED_SEGMENT)
+        text_add(out, begin, (size_t)(end - begin));
+    else
+        text_add_string(out, "(long)");
+}
+
+/* As sent: what h2o made of it may hide something. */
 static const char *logged_path(h2o_req_t *req)
 {
-    h2o_iovec_t path = req->input.path; /* as sent: what h2o made of it may hide something */
-    if (path.len == 0)
-        return NULL;
-    char *query = memchr(path.base, '?', path.len);
-    if (query != NULL)
-        path.len = (size_t)(query - path.base);
-    return text_dup_iovec(&req->pool, path);
+    h2o_iovec_t path = req->input.path;
+    struct text out;
+    text_init(&out, &req->pool);
+    const char *end = path.base + path.len, *begin = path.base;
+    for (const char *at = begin; at <= end; ++at) {
+        if (at < end && *at != '/' && *at != '?')
+            continue;
+        add_segment(&out, begin, at);
+        if (at == end || *at == '?')
+            break;
+        text_add(&out, at, 1);
+        begin = at + 1;
+    }
+    return out.bytes;
 }
 
 static int64_t duration_ms(h2o_req_t *req)

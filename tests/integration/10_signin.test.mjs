@@ -135,7 +135,7 @@ describe('signing in', { timeout: 120_000 }, () => {
     const [token, other] = [await getToken(ada), await getToken(elsewhere)];
     const thief = ada.clone();
     const answer = await signOut(ada);
-    assert.equal(locationOf(answer).href, `${world.postern.url}/`);
+    assert.match(answer.text, /signed out/i);
     assert.equal(ada.jar.get(sessionCookie), undefined, 'the cookie is cleared');
     assert.equal(await isSignedIn(thief), false, 'a copied cookie still works');
     assert.equal((await world.review(token.id_token)).authenticated, false);

@@ -112,6 +112,7 @@ describe('a provider that lies', { timeout: 180_000 }, () => {
       await assertRefused(what);
     }
     // Another case is another name: it counts for nothing.
+    idp.reset();
     claims({ Sub: '00u9evil', SUB: '00u9evil', Aud: 'other' });
     const browser = await assertAccepted('Sub beside sub');
     assert.equal((await getToken(browser)).username, idp.person.sub);
@@ -195,6 +196,7 @@ describe('a provider that lies', { timeout: 180_000 }, () => {
       await assertRefused(`nonce ${nonce}`);
     }
     // A whole id_token of an earlier sign-in, played again.
+    idp.reset();
     let stolen;
     idp.bend.sign = async (c) => { stolen = await defaultSign(c, idp); return stolen; };
     await assertAccepted('the first time');

@@ -178,7 +178,7 @@ describe('the webhook', { timeout: 240_000 }, () => {
     assert.equal((await post(v1({ token }, { unknown: { fields: ['are', 'ignored'] }, metadata: deep(5) }))).status, 200);
   });
 
-  test('peers 4: a doubled key is refused, the same key in another case is not that key', async () => {
+  test('peers 4: a doubled key is refused, and so is one that differs in case alone', async () => {
     const doubled = [
       `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"junk","token":"${token}"}}`,
       `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"${token}","token":"junk"}}`,
@@ -187,7 +187,7 @@ describe('the webhook', { timeout: 240_000 }, () => {
     ];
     for (const body of doubled) assert.equal((await post(body)).status, 400, body.slice(0, 90));
     const answer = await post(v1({ token: 'junk', Token: token, TOKEN: token }));
-    assert.equal(answer.json().status.authenticated, false);
+    assert.equal(answer.status, 400);
   });
 
   test('peers 1: forged with alg none, HS256 by the public key, another alg or another key', async () => {
@@ -237,9 +237,11 @@ describe('the webhook', { timeout: 240_000 }, () => {
   });
 
   test('peers 12: tokens of odd size and content', async () => {
-    const odd = ['a', '.', '..', '...', 'a.b.c', 'x'.repeat(8 * 1024), 'x'.repeat(200 * 1024), `${token} `, ` ${token}`, `${token}\r\n`, `${token}\n`, `${token}\0`,
-      `Bearer ${token}`, token.replace('.', '\0.'), token.replaceAll('.', '..'), 'ünïcödé', '\u202e', '{"a":1}', '%s%n%x'];
+    const odd = ['a', '.', '..', '...', 'a.b.c', 'x'.repeat(8 * 1024), 'x'.repeat(200 * 1024), `${token} `, ` ${token}`, `${token}\r\n`, `${token}\n`,
+      `Bearer ${token}`, token.replaceAll('.', '..'), 'ünïcödé', '\u202e', '{"a":1}', '%s%n%x'];
     for (const bearer of odd) await assertDenied(bearer, JSON.stringify(bearer).slice(0, 60));
+    // A NUL ends strings in C: such a body is refused as a whole.
+    for (const bearer of [`${token}\0`, token.replace('.', '\0.')]) assert.equal((await post(v1({ token: bearer }))).status, 400);
     // Nothing at all: the API server never sends it; it is not a yes.
     const nothing = await post(v1({ token: '' }));
     assert.notEqual(nothing.json().status?.authenticated, true);

@@ -103,8 +103,8 @@ describe('the command line', { timeout: 120_000 }, () => {
 
   test('a signing key that others can read is refused', async () => {
     const { file, config } = await configured();
-    const key = path.join(config.tokens.keys_directory, '2026.pem');
-    writeFileSync(key, pki.portal.key);
+    const key = path.join(config.tokens.keys_directory, 'postern-000000000000.json');
+    writeFileSync(key, '{}');
     chmodSync(key, 0o644);
     const { code, stdout, stderr } = await runPostern(['serve', '-c', file], { timeout: 30_000 });
     assert.notEqual(code, 0);
