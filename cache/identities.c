@@ -80,7 +80,7 @@ struct entry *entry_find_or_add(struct identity_shard *shard, const char *uid, i
 
 void entry_drop_if_empty(struct entry *entry)
 {
-    if (entry->facts == NULL && entry->retry_ms == 0 && !is_held(entry))
+    if (entry->facts == NULL && entry->retry_ms == 0 && !entry->due && !is_held(entry))
         remove_entry(entry);
 }
 
@@ -206,7 +206,7 @@ void identities_forget(struct identities *self, const char *uid)
     if (entry != NULL) {
         entry_drop_facts(entry);
         entry->retry_ms = 0;
-        entry->due = true;
+        entry->due = is_held(entry);
         entry_drop_if_empty(entry);
     }
     pthread_mutex_unlock(&shard->mutex);

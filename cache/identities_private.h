@@ -83,7 +83,7 @@ const struct identity *entry_use_facts(const struct identities *self, struct ent
 /* Unless the facts that are there were learned later. Takes the reference over. */
 void entry_take_facts(struct entry *entry, const struct identity *facts);
 void entry_drop_facts(struct entry *entry);
-/* Removes the entry unless something holds it. */
+/* Removes the entry unless it knows something or something holds it. */
 void entry_drop_if_empty(struct entry *entry);
 
 /* ---- identities_ask.c ---- */
