@@ -355,6 +355,7 @@ static void free_parts(struct server *self)
     identities_free(self->identities);
     sessions_free(self->sessions);
     okta_free(self->okta);
+    fetcher_free(self->fetcher);
     token_verifier_free(self->verifier);
     token_keys_free(self->keys);
     subject_rules_free(self->rules);
@@ -373,6 +374,7 @@ static void prepare_process(sigset_t *signals)
     pthread_sigmask(SIG_BLOCK, signals,
                     NULL); /* inherited by every thread: only sigwait gets them */
     signal(SIGPIPE, SIG_IGN);
+    unsetenv("SSLKEYLOGFILE"); /* libcurl would write the keys of every connection to Okta there */
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* never spill bodies into /tmp */
 }
 

@@ -122,7 +122,7 @@ describe('peers 62: no secret in any log, metric, error page or URL', { timeout:
         }
       }
     }
-    assert.ok(world.postern.process.records.length > 20, 'the log is empty');
+    assert.ok(world.postern.log.split('\n').length > 100, 'the log is empty');
     for (const answer of world.portalAnswers()) {
       const { location = '' } = answer.headers;
       for (const token of [...tokens, ...world.okta.secrets]) assert.ok(!location.includes(token), 'a token in a URL');
