@@ -43,6 +43,8 @@ static const char *const statements_sql[STATEMENTS] = {
     [DELETE] = "DELETE FROM records WHERE kind = ?1 AND id = ?2",
 };
 
+static const char select_sql[] = "SELECT kind, id, version, data FROM records";
+
 struct store_sqlite {
     struct store store;
     char *path;
@@ -243,6 +245,16 @@ static bool check_whole(sqlite3 *db, const char *path, struct error *err)
     return good;
 }
 
+static bool check_table(sqlite3 *db, const char *path, struct error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(db, select_sql, -1, &statement, NULL);
+    sqlite3_finalize(statement);
+    return code == SQLITE_OK ||
+           error_set(err, ERROR_UPSTREAM,
+                     "%s is damaged (it has no table of records); it was left as it is", path);
+}
+
 /* Locks the file for this connection. The first read does it; nothing is written. */
 static int lock_file(sqlite3 *db)
 {
@@ -271,7 +283,7 @@ static bool open_locked(const char *path, sqlite3 *db, bool *busy, struct error 
         return set_failure(err, db, path);
     if (sqlite3_db_readonly(db, "main") != 0)
         return error_set(err, ERROR_UPSTREAM, "%s can't be written", path);
-    return check_whole(db, path, err);
+    return check_whole(db, path, err) && check_table(db, path, err);
 }
 
 static bool open_database(const char *path, sqlite3 **out, bool *busy, struct error *err)
@@ -447,8 +459,7 @@ static bool load(struct store *store, void (*each)(void *ctx, const struct store
     sqlite3_stmt *statement = NULL;
     struct store_record record = {0};
     bool good = true;
-    int code = sqlite3_prepare_v2(self->db, "SELECT kind, id, version, data FROM records", -1,
-                                  &statement, NULL);
+    int code = sqlite3_prepare_v2(self->db, select_sql, -1, &statement, NULL);
     while (code == SQLITE_OK || code == SQLITE_ROW) {
         code = sqlite3_step(statement);
         if (code != SQLITE_ROW)
