@@ -167,6 +167,23 @@ static void test_header(void **state)
         expect_refused(f, sign_rs256(&f->pool, f->rsa, headers[i], PAYLOAD));
 }
 
+/* libjwt looks at typ too; our own rule must not lean on that. */
+static void test_typ(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *typ;
+        bool good;
+    } cases[] = {{"JWT", true}, {"jwt", true}, {"at+jwt", false}, {"JWS", false}, {"", false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct jwt_parts parts = {
+            .header = iovec_of(text_format(
+                &f->pool, "{\"alg\":\"RS256\",\"kid\":\"k\",\"typ\":\"%s\"}", cases[i].typ))};
+        h2o_iovec_t kid;
+        assert_int_equal(jwt_header_kid(&f->pool, &parts, &kid, NULL), cases[i].good);
+    }
+}
+
 /* peers 2: an unknown kid is told apart; a huge one is just refused */
 static void test_unknown_kid(void **state)
 {
@@ -179,6 +196,8 @@ static void test_unknown_kid(void **state)
         assert_false(verifies(f, sign_rs256(&f->pool, f->rsa, header, PAYLOAD), &unknown_kid));
         assert_true(unknown_kid);
     }
+    const char *long_one = text_format(&f->pool, "{\"alg\":\"RS256\",\"kid\":\"%0257d\"}", 0);
+    expect_refused(f, sign_rs256(&f->pool, f->rsa, long_one, PAYLOAD));
     const char *huge = text_format(&f->pool, "{\"alg\":\"RS256\",\"kid\":\"%04096d\"}", 0);
     expect_refused(f, sign_rs256(&f->pool, f->rsa, huge, PAYLOAD));
 }
@@ -404,10 +423,19 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(test_good),         TEST(test_header),    TEST(test_unknown_kid),
-        TEST(test_form),         TEST(test_split),     TEST(test_each_character_counts),
-        TEST(test_payload),      TEST(test_confusion), TEST(test_other_key_same_kid),
-        TEST(test_jwks_members), TEST(test_weak_keys), TEST(test_jwks_mixture),
+        TEST(test_good),
+        TEST(test_header),
+        TEST(test_typ),
+        TEST(test_unknown_kid),
+        TEST(test_form),
+        TEST(test_split),
+        TEST(test_each_character_counts),
+        TEST(test_payload),
+        TEST(test_confusion),
+        TEST(test_other_key_same_kid),
+        TEST(test_jwks_members),
+        TEST(test_weak_keys),
+        TEST(test_jwks_mixture),
         TEST(test_jwks_limits),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down_group);

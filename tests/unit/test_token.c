@@ -9,6 +9,7 @@
 #include <openssl/rsa.h>
 #include <pthread.h>
 
+#include "remember.h"
 #include "token/token.h"
 
 struct fixture {
@@ -298,6 +299,9 @@ static void test_signature_form(void **state)
            iovec_of(text_format(&f->pool, "%s%s", cut, base64url_encode(&f->pool, ones, 64).base)),
            NOW_S, TOKEN_BAD);
     expect(f, iovec_of(text_format(&f->pool, "%s=", token.base)), NOW_S, TOKEN_BAD);
+    /* the good 64 bytes, and more behind them */
+    expect(f, iovec_of(text_format(&f->pool, "%sAA", token.base)), NOW_S, TOKEN_BAD);
+    expect(f, iovec_of(text_format(&f->pool, "%sAAAAAA", token.base)), NOW_S, TOKEN_BAD);
     expect(f, iovec_of(text_format(&f->pool, "%s.e30", token.base)), NOW_S, TOKEN_BAD);
     expect(f, h2o_iovec_init(token.base, token.len + 1), NOW_S, TOKEN_BAD); /* with a NUL */
     expect(f, h2o_iovec_init(token.base, token.len - 1), NOW_S, TOKEN_BAD);
@@ -490,6 +494,34 @@ static void test_table_never_changes_an_answer(void **state)
     token_verifier_free(none);
 }
 
+static void test_table_is_bounded_and_forgets(void **state)
+{
+    (void)state;
+    enum { MOST = 16, PUT = 400 };
+    struct remember *table = remember_new(MOST);
+    struct token_facts facts = {.info.expires_at_s = NOW_S + 60}, found;
+    char text[32];
+    size_t kept = 0;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < PUT; i++) {
+            snprintf(text, sizeof(text), "token %d", i);
+            if (round == 0)
+                remember_put(table, iovec_of(text), iovec_of(AUDIENCE), &facts);
+            else
+                kept += remember_find(table, iovec_of(text), AUDIENCE, NOW_S, &found);
+        }
+    }
+    assert_true(kept > 0 && kept <= MOST);
+    snprintf(text, sizeof(text), "token %d", PUT);
+    remember_put(table, iovec_of(text), iovec_of(AUDIENCE), &facts);
+    assert_true(remember_find(table, iovec_of(text), AUDIENCE, NOW_S + 59, &found));
+    assert_true(found.audience_matches);
+    assert_true(remember_find(table, iovec_of(text), AUDIENCE "x", NOW_S + 59, &found));
+    assert_false(found.audience_matches);
+    assert_false(remember_find(table, iovec_of(text), AUDIENCE, NOW_S + 60, &found));
+    remember_free(table);
+}
+
 struct asker {
     pthread_t thread;
     struct token_verifier *verifier;
@@ -652,6 +684,7 @@ int main(void)
         TEST(test_audience_array),
         TEST(test_no_shared_answers),
         TEST(test_table_never_changes_an_answer),
+        TEST(test_table_is_bounded_and_forgets),
         TEST(test_threads),
         TEST(test_libjwt_agrees),
         TEST(test_stricter_than_libjwt),
