@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_FILE (1024 * 1024)
@@ -20,8 +19,9 @@ static void add_printable(struct text *out, const char *bytes, size_t len)
     }
 }
 
-static void vcomplain(struct config_problems *problems, const struct config_complaint *where,
-                      const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void vcomplain(struct config_problems *problems,
+                                                            const struct config_complaint *where,
+                                                            const char *format, va_list args)
 {
     char what[1024];
     struct text line;
@@ -122,16 +122,12 @@ struct config *config_load_bytes(const char *path, const char *bytes, size_t len
 static ssize_t read_file(const char *path, char *buffer, size_t max)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
-    struct stat status;
     size_t len = 0;
     ssize_t got = -1;
     if (fd == -1)
         return -1;
-    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode))
-        errno = EISDIR;
-    else
-        while (len < max && (got = read(fd, buffer + len, max - len)) > 0)
-            len += (size_t)got;
+    while (len < max && (got = read(fd, buffer + len, max - len)) > 0)
+        len += (size_t)got;
     int saved = errno;
     close(fd);
     errno = saved;

@@ -187,7 +187,8 @@ static void prepend(struct told *self, const char *step)
     self->path = text_format(self->pool, "%s%s%s", step, joint, self->path);
 }
 
-static void on_log(cyaml_log_t level, void *ctx, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void on_log(cyaml_log_t level, void *ctx,
+                                                         const char *format, va_list args)
 {
     struct told *self = ctx;
     char line[512], word[128];

@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "codec.h"
 
+#define SPEC "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":"
+
 static h2o_mem_pool_t pool;
 
 static int setup(void **state)
@@ -82,8 +84,7 @@ static bool parse_token_of(size_t len, struct review *review, struct error *err)
 {
     struct text body;
     text_init(&body, &pool);
-    text_add_string(&body, "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\","
-                           "\"spec\":{\"token\":\"");
+    text_add_string(&body, SPEC "{\"token\":\"");
     for (size_t i = 0; i < len; i++)
         text_add_string(&body, "x");
     text_add_string(&body, "\"}}");
@@ -114,8 +115,7 @@ static bool parse_audiences(unsigned count, struct review *review)
 {
     struct text body;
     text_init(&body, &pool);
-    text_add_string(&body, "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\","
-                           "\"spec\":{\"token\":\"t\",\"audiences\":[");
+    text_add_string(&body, SPEC "{\"token\":\"t\",\"audiences\":[");
     for (unsigned i = 0; i < count; i++)
         text_add_format(&body, "%s\"a%u\"", i == 0 ? "" : ",", i);
     text_add_string(&body, "]}}");
@@ -142,8 +142,7 @@ static void test_complaints_hold_no_token(void **state)
         "{\"planted-secret\":1,\"planted-secret\":2}",
         "{\"apiVersion\":\"planted-secret\",\"kind\":\"TokenReview\"}",
         "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"planted-secret\"}",
-        "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":{\"token\":"
-        "\"planted-secret\",\"TOKEN\":\"planted-secret\"}}",
+        SPEC "{\"token\":\"planted-secret\",\"TOKEN\":\"planted-secret\"}}",
     };
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         struct review review;

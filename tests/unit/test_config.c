@@ -181,6 +181,92 @@ static void test_huge(void **state)
     free(bytes);
 }
 
+/* Whether a config that is fine by itself still is with one key more. */
+static bool loads_with(const char *key, const char *value)
+{
+    struct loaded self;
+    struct text all;
+    size_t len;
+    setup(&self);
+    const char *minimal = read_data(&self.pool, "good/minimal.yaml", &len);
+    text_init(&all, &self.pool);
+    text_add(&all, minimal, len);
+    text_add_format(&all, "%s: %s\n", key, value);
+    self.config = config_load_bytes("x.yaml", all.bytes, all.len, &self.problems);
+    bool fine = self.config != NULL;
+    teardown(&self);
+    return fine;
+}
+
+static char *times(h2o_mem_pool_t *pool, const char *before, size_t count, const char *after)
+{
+    struct text out;
+    text_init(&out, pool);
+    text_add_string(&out, before);
+    for (size_t i = 0; i < count; i++)
+        text_add_string(&out, "x");
+    text_add_string(&out, after);
+    return out.bytes;
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *before, *after;
+        size_t most;
+    } table[] = {
+        {"users", "{username_prefix: ", "}", 256},
+        {"users", "{groups_prefix: ", "}", 256},
+        {"users", "{allowed_groups: [", "]}", 4096},
+        {"clusters", "[{name: ", "}]", 63},
+    };
+    h2o_mem_pool_t pool;
+    h2o_mem_init_pool(&pool);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        size_t most = table[i].most;
+        assert_true(loads_with(table[i].key, times(&pool, table[i].before, most, table[i].after)));
+        assert_false(
+            loads_with(table[i].key, times(&pool, table[i].before, most + 1, table[i].after)));
+    }
+    h2o_mem_clear_pool(&pool);
+}
+
+static void test_cluster_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool fine;
+    } table[] = {{"a", true},     {"0", true},         {"a-b.c", true},    {"k8s-prod.eu", true},
+                 {"-a", false},   {"a-", false},       {".a", false},      {"a.", false},
+                 {"A", false},    {"a_b", false},      {"a/b", false},     {"a b", false},
+                 {"\"\"", false}, {"\xc3\xbc", false}, {"\"a\\n\"", false}};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char value[64];
+        snprintf(value, sizeof(value), "[{name: %s}]", table[i].name);
+        if (loads_with("clusters", value) != table[i].fine)
+            fail_msg("%s", table[i].name);
+    }
+}
+
+static void test_many_keys(void **state)
+{
+    (void)state;
+    struct loaded self;
+    h2o_mem_pool_t pool;
+    struct text text;
+    h2o_mem_init_pool(&pool);
+    text_init(&text, &pool);
+    for (int i = 0; i < 101; i++)
+        text_add_format(&text, "k%d: x\n", i);
+    load_text(&self, text.bytes, text.len);
+    assert_string_equal(complaints(&self),
+                        "x.yaml:101:1: k100: one key too many in this mapping\n");
+    teardown(&self);
+    h2o_mem_clear_pool(&pool);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -442,12 +528,13 @@ static void test_urls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken),     cmocka_unit_test(test_junk),
-        cmocka_unit_test(test_huge),       cmocka_unit_test(test_files),
-        cmocka_unit_test(test_good),       cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_everything), cmocka_unit_test(test_complain_later),
-        cmocka_unit_test(test_durations),  cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_broken),        cmocka_unit_test(test_junk),
+        cmocka_unit_test(test_huge),          cmocka_unit_test(test_files),
+        cmocka_unit_test(test_good),          cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_everything),    cmocka_unit_test(test_complain_later),
+        cmocka_unit_test(test_durations),     cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_urls),          cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_cluster_names), cmocka_unit_test(test_many_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
