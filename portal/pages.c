@@ -36,7 +36,7 @@ struct json *page_new(h2o_mem_pool_t *pool, const struct page_frame *frame, cons
     return model;
 }
 
-void page_add_person(h2o_mem_pool_t *pool, struct json *model, const struct identity *identity)
+const char *page_person_name(const struct identity *identity)
 {
     const char *names[] = {identity->attributes[USER_EMAIL],
                            identity->attributes[USER_DISPLAY_NAME], identity->username,
@@ -44,7 +44,13 @@ void page_add_person(h2o_mem_pool_t *pool, struct json *model, const struct iden
     size_t i = 0;
     while (names[i] == NULL || names[i][0] == '\0')
         i++; /* the uid is never empty */
-    json_add_string(pool, json_add_object(pool, model, "person"), "name", names[i]);
+    return names[i];
+}
+
+void page_add_person(h2o_mem_pool_t *pool, struct json *model, const struct identity *identity)
+{
+    json_add_string(pool, json_add_object(pool, model, "person"), "name",
+                    page_person_name(identity));
 }
 
 void page_add_time(h2o_mem_pool_t *pool, struct json *model, const char *key, int64_t when_ms,

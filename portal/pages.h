@@ -21,6 +21,8 @@ struct page_frame {   /* the same for every page; shared by all threads */
 /* The model that head.html and foot.html need; title is the page's own. */
 struct json *page_new(h2o_mem_pool_t *pool, const struct page_frame *frame, const char *title,
                       int64_t now_ms);
+/* By what a person knows themselves best: e-mail address, name, username, Okta user id. Borrowed. */
+const char *page_person_name(const struct identity *identity);
 /* Who is signed in, for the header. */
 void page_add_person(h2o_mem_pool_t *pool, struct json *model, const struct identity *identity);
 /* {iso, exact, text}: for <time>. */

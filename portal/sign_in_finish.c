@@ -119,7 +119,7 @@ static void refuse_person(struct arrival *self)
             text_format(pool,
                         "Okta knows you as %s, but only members of these Okta groups may "
                         "sign in here:",
-                        identity->username);
+                        page_person_name(identity));
         trouble.groups = (const char *const *)config->users.allowed_groups.entries;
         trouble.group_count = config->users.allowed_groups.count;
         trouble.todo = "Ask your Okta administrator to add you to one of them, then sign in again.";

@@ -28,7 +28,8 @@ struct json *visit_sign_in_model(h2o_mem_pool_t *pool, const struct page_frame *
     json_add_string(pool, model, "login", login.bytes);
     json_add_string(pool, model, "okta_host", okta->host);
     json_add_string(pool, model, "notice", notice);
-    json_add_bool(pool, model, "okta_trouble", !okta->discovered);
+    /* Before the first try has ended there is nothing to tell yet. */
+    json_add_bool(pool, model, "okta_trouble", !okta->discovered && okta->error[0] != '\0');
     return model;
 }
 

@@ -188,13 +188,17 @@ static void test_sign_in(void **state)
     assert_true(has(html, "Kubernetes at example.com"));
     assert_false(has(html, "out of reach"));
     assert_false(has(html, "/logout"));
-    okta.discovered = false;
+    okta.discovered = false; /* and no try has failed yet */
+    html = look("sign_in", "sign_in.html", visit_sign_in_model(&pool, &frame, &okta, NULL, NULL));
+    assert_false(has(html, "out of reach"));
+    snprintf(okta.error, sizeof(okta.error), "connection refused");
     html = look("sign_in_trouble", "sign_in.html",
                 visit_sign_in_model(&pool, &frame, &okta,
                                     "You were signed out after 15 minutes without use.", NULL));
     assert_true(has(html, "href=\"/login\">Sign in with Okta</a>"));
     assert_true(has(html, "out of reach"));
     assert_true(has(html, "after 15 minutes without use"));
+    assert_false(has(html, "connection refused"));
 }
 
 static void test_signed_out(void **state)
