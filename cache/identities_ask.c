@@ -85,6 +85,12 @@ void identities_start_questions(struct identities *self)
 
 /* ---- answers: with the shard's lock ---- */
 
+struct load_answer { /* what identity_load_done was told */
+    enum identity_outcome outcome;
+    struct identity *identity;
+    const struct error *err;
+};
+
 static void fail(const struct identities *self, struct entry *entry, const struct error *err,
                  struct error *refusal, int64_t now_ms)
 {
@@ -104,22 +110,22 @@ static void forget_gone(struct entry *entry, struct error *refusal)
     error_set(refusal, ERROR_REJECTED, "the identity provider refuses this user");
 }
 
+/* refusal: what those are told who wait and get no facts. */
 static void absorb(const struct identities *self, struct entry *entry,
-                   enum identity_outcome outcome, struct identity *identity,
-                   const struct error *err, struct error *refusal, int64_t now_ms)
+                   const struct load_answer *answer, struct error *refusal, int64_t now_ms)
 {
-    switch (outcome) {
+    switch (answer->outcome) {
     case IDENTITY_LEARNED:
-        assert(identity != NULL && strcmp(identity->uid, entry->uid) == 0);
+        assert(answer->identity != NULL && strcmp(answer->identity->uid, entry->uid) == 0);
         entry->retry_ms = 0;
-        entry_take_facts(entry, identity);
+        entry_take_facts(entry, answer->identity);
         error_set(refusal, ERROR_UPSTREAM, "what was learned of the user is too old");
         break;
     case IDENTITY_GONE:
         forget_gone(entry, refusal);
         break;
     case IDENTITY_FAILED:
-        fail(self, entry, err, refusal, now_ms);
+        fail(self, entry, answer->err, refusal, now_ms);
         break;
     }
 }
@@ -138,6 +144,7 @@ void identity_load_done(struct identity_load *load, enum identity_outcome outcom
     struct identities *self = load->self;
     struct entry *entry = load->entry;
     pthread_mutex_t *mutex = &entry->shard->mutex;
+    struct load_answer answer = {outcome, identity, err};
     struct error refusal = {0};
     h2o_linklist_t settled;
     h2o_linklist_init_anchor(&settled);
@@ -147,7 +154,7 @@ void identity_load_done(struct identity_load *load, enum identity_outcome outcom
     entry->question = QUESTION_NONE;
     entry->was_due = false;
     entry->load = NULL;
-    absorb(self, entry, outcome, identity, err, &refusal, now_ms);
+    absorb(self, entry, &answer, &refusal, now_ms);
     if (entry->due && outcome != IDENTITY_GONE && !h2o_linklist_is_empty(&entry->waits))
         entry_ask(self, entry, true, now_ms);
     else

@@ -82,40 +82,46 @@ void session_unlink(struct shard *shard, struct session *session, enum session_e
     release(shard, user);
 }
 
-/* Ends what of the login is past its limits. A browser that idles ends no grants; with none left, it is over.
- * keep, a login or a grant, is not judged. */
-static void tidy_login(struct sessions *self, struct shard *shard, struct session *login,
-                       const struct session *keep, int64_t now_ms, struct ended_list *ended)
+struct tidying {
+    struct sessions *self;
+    struct shard *shard;
+    const struct session *keep; /* a login or a grant that is not judged; NULL: none */
+    int64_t now_ms;
+    struct ended_list *ended;
+};
+
+/* Ends what of the login is past its limits. A browser that idles ends no grants; with none left, it is
+ * over. */
+static void tidy_login(const struct tidying *tidying, struct session *login)
 {
-    enum session_state state = session_judge(self, login, now_ms);
+    const struct session *keep = tidying->keep;
+    enum session_state state = session_judge(tidying->self, login, tidying->now_ms);
     if (login == keep || (keep != NULL && login == keep->login))
         state = SESSION_LIVE;
     if (state == SESSION_OVER) {
-        session_unlink(shard, login, SESSION_LIFETIME_OVER, ended);
+        session_unlink(tidying->shard, login, SESSION_LIFETIME_OVER, tidying->ended);
         return;
     }
     h2o_linklist_t *link = login->grants.next;
     while (link != &login->grants) {
         struct session *grant = sibling_of(link);
         link = link->next;
-        if (grant != keep && session_judge(self, grant, now_ms) == SESSION_IDLE)
-            session_unlink(shard, grant, SESSION_IDLE_TOO_LONG, ended);
+        if (grant != keep && session_judge(tidying->self, grant, tidying->now_ms) == SESSION_IDLE)
+            session_unlink(tidying->shard, grant, SESSION_IDLE_TOO_LONG, tidying->ended);
     }
     if (state == SESSION_IDLE && h2o_linklist_is_empty(&login->grants))
-        session_unlink(shard, login, SESSION_IDLE_TOO_LONG, ended);
+        session_unlink(tidying->shard, login, SESSION_IDLE_TOO_LONG, tidying->ended);
 }
 
-static void tidy_user(struct sessions *self, struct shard *shard, struct user *user,
-                      const struct session *keep, int64_t now_ms, struct ended_list *ended)
+/* The caller holds the user. */
+static void tidy_user(const struct tidying *tidying, struct user *user)
 {
-    hold(user);
     h2o_linklist_t *link = user->logins.next;
     while (link != &user->logins) {
         struct session *login = sibling_of(link);
         link = link->next;
-        tidy_login(self, shard, login, keep, now_ms, ended);
+        tidy_login(tidying, login);
     }
-    release(shard, user);
 }
 
 /* A login counts as used when a grant below it was, so it never goes before its grants. */
@@ -143,12 +149,15 @@ static struct session *least_used(struct user *user, const struct session *keep)
 void session_limit_user(struct sessions *self, struct shard *shard, struct session *keep,
                         int64_t now_ms, struct ended_list *ended)
 {
-    struct user *user = keep->user; /* stays: keep is its session */
-    size_t limit = (size_t)self->limits.per_user;
-    tidy_user(self, shard, user, keep, now_ms, ended);
+    struct user *user = keep->user;
+    size_t limit = (size_t)self->limits.per_user + 1; /* and the hold */
+    struct tidying tidying = {self, shard, keep, now_ms, ended};
     struct session *least;
+    hold(user);
+    tidy_user(&tidying, user);
     while (user->count > limit && (least = least_used(user, keep)) != NULL)
         session_unlink(shard, least, SESSION_PUSHED_OUT, ended);
+    release(shard, user);
 }
 
 /* ---- after the lock ---- */
@@ -264,13 +273,14 @@ static struct session_write *sweep_shard(struct sessions *self, struct shard *sh
                                          struct ended_list *ended)
 {
     struct session_write *writes = NULL;
+    struct tidying tidying = {self, shard, NULL, now_ms, ended};
     pthread_mutex_lock(&shard->mutex);
     struct table_entry *entry = table_next(&shard->users, NULL);
     while (entry != NULL) {
         struct user *user = H2O_STRUCT_FROM_MEMBER(struct user, entry, entry);
         entry = table_next(&shard->users, entry);
         hold(user);
-        tidy_user(self, shard, user, NULL, now_ms, ended);
+        tidy_user(&tidying, user);
         writes = used_writes_of(self, user, writes);
         release(shard, user);
     }
