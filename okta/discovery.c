@@ -19,9 +19,7 @@ static void load_begin(struct okta *self);
 
 static void on_timer(struct loop_timer *timer)
 {
-    struct okta *self = H2O_STRUCT_FROM_MEMBER(struct okta, loading.timer, timer);
-    if (!self->loading.running)
-        load_begin(self);
+    load_begin(H2O_STRUCT_FROM_MEMBER(struct okta, loading.timer, timer));
 }
 
 bool document_good(struct okta *self, enum okta_endpoint endpoint,

@@ -16,6 +16,7 @@
 #include <openssl/pem.h>
 
 #include "base/crypto.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 #define JWKS_MAX_BYTES 65536
@@ -274,7 +275,7 @@ bool jwt_verify(h2o_mem_pool_t *pool, const struct jwks *keys, h2o_iovec_t token
         *unknown_kid = true;
         return error_set(err, ERROR_REJECTED, "the token's key is not in the key set");
     }
-    if (!signature_good(text_dup_iovec(pool, token), key))
+    if (!signature_good(secret_in_pool(pool, token).base, key))
         return error_set(err, ERROR_REJECTED, "the token's signature is wrong");
     if (!json_parse(pool, parts.payload, NULL, &found, err) || found->type != JSON_OBJECT)
         return error_set(err, ERROR_REJECTED, "the token's payload is not one JSON object");

@@ -426,6 +426,31 @@ static void test_discovery_refused(void **state)
     }
 }
 
+static void test_authority(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *authority;
+    } cases[] = {
+        {"https://acme.okta.test", "acme.okta.test"},
+        {"https://acme.okta.test:8443/x", "acme.okta.test:8443"},
+        {"https://acme.okta.test?x", "acme.okta.test"},
+        {"https://[::1]:8443/", "[::1]:8443"},
+        {"https://user@acme.okta.test/", NULL},
+        {"https://acme.okta.test/#x", NULL},
+        {"https:acme.okta.test", NULL},
+        {"http://acme.okta.test", NULL},
+        {"https://", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        h2o_iovec_t authority = provider_authority(cases[i].url);
+        assert_int_equal(authority.base == NULL, cases[i].authority == NULL);
+        if (authority.base != NULL)
+            assert_true(iovec_equal(authority, cases[i].authority));
+    }
+}
+
 static void test_discovery_junk(void **state)
 {
     (void)state;
@@ -460,6 +485,7 @@ int main(void)
         TEST(test_discovery_without_optional),
         TEST(test_discovery_host_spellings),
         TEST(test_discovery_refused),
+        TEST(test_authority),
         TEST(test_discovery_junk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
