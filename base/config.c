@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-#define MAX_FILE (1024 * 1024)
+#define MAX_FILE ((size_t)1024 * 1024)
 
 /* Whatever a file holds: a complaint stays one line, and a terminal gets no control characters. */
 static void add_printable(struct text *out, const char *bytes, size_t len)
@@ -111,7 +111,7 @@ struct config *config_load_bytes(const char *path, const char *bytes, size_t len
     struct config_complaint where = {.file = path, .key_path = ""};
     bool fine = len <= MAX_FILE;
     if (!fine)
-        config_complain_at(problems, &where, "is larger than %d bytes", MAX_FILE);
+        config_complain_at(problems, &where, "is larger than %zu bytes", MAX_FILE);
     if (fine && load(self, h2o_iovec_init(bytes, len), problems))
         return self;
     config_free(self);

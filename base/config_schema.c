@@ -192,14 +192,14 @@ __attribute__((format(printf, 3, 0))) static void on_log(cyaml_log_t level, void
 {
     struct told *self = ctx;
     char line[512], word[128];
-    unsigned entry; /* counted from 1 */
     if (level != CYAML_LOG_ERROR)
         return;
     vsnprintf(line, sizeof(line), format, args);
     if (sscanf(line, " in mapping field '%127[^']'", word) == 1) {
         prepend(self, word);
-    } else if (sscanf(line, " in sequence entry '%u'", &entry) == 1) {
-        prepend(self, text_format(self->pool, "[%u]", entry == 0 ? 0 : entry - 1));
+    } else if (sscanf(line, " in sequence entry '%127[^']'", word) == 1) { /* counted from 1 */
+        unsigned long entry = strtoul(word, NULL, 10);
+        prepend(self, text_format(self->pool, "[%lu]", entry == 0 ? 0 : entry - 1));
     } else if (strncmp(line, "Load: ", 6) == 0 && *self->what == '\0') {
         line[strcspn(line, "\n")] = '\0';
         self->what = text_dup(self->pool, line + 6);

@@ -34,9 +34,11 @@ struct webhook {
     atomic_uint waiting; /* answers that wait for Okta, over all connections */
 };
 
+/* Each context has a webhook of its own choice, so that a reload changes it together with all else that belongs
+ * to the context's thread: the bits of a peer's ca_mask mean what this thread's TLS context says. */
 struct handler {
     h2o_handler_t super;
-    struct webhook *webhook;
+    struct webhook *webhook; /* of new contexts */
 };
 
 /* One review, as long as its request. */
@@ -216,7 +218,7 @@ static int review(struct webhook *self, h2o_req_t *req, struct cluster *cluster)
 
 static int on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
-    struct webhook *self = ((struct handler *)handler)->webhook;
+    struct webhook *self = h2o_context_get_handler_context(req->conn->ctx, handler);
     struct cluster *cluster = find_cluster(self, web_path(req));
     if (cluster == NULL)
         return refuse(
@@ -309,10 +311,22 @@ void webhook_free(struct webhook *self)
     free(self);
 }
 
-void webhook_register(struct webhook *self, h2o_hostconf_t *host)
+static void on_context(h2o_handler_t *handler, h2o_context_t *ctx)
+{
+    h2o_context_set_handler_context(ctx, handler, ((struct handler *)handler)->webhook);
+}
+
+void webhook_take_over(struct webhook *self, h2o_handler_t *handler, h2o_context_t *ctx)
+{
+    h2o_context_set_handler_context(ctx, handler, self);
+}
+
+h2o_handler_t *webhook_register(struct webhook *self, h2o_hostconf_t *host)
 {
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     struct handler *handler = (struct handler *)h2o_create_handler(path, sizeof(*handler));
+    handler->super.on_context_init = on_context;
     handler->super.on_req = on_request;
     handler->webhook = self;
+    return &handler->super;
 }
