@@ -45,7 +45,7 @@ struct server {
     size_t kind_count;
     struct worker background, workers[LISTENER_MAX_WORKERS];
     unsigned worker_count;
-    pthread_barrier_t ready;
+    sem_t ready; /* posted by each thread once it runs */
     struct loop_timer sweep, tick;
     struct loop_call upkeep;
     _Atomic size_t identities_known, identities_in_flight;
@@ -225,11 +225,10 @@ static void add_gauges(struct server *self)
 
 static void start_background(struct server *self)
 {
-    pthread_barrier_init(&self->ready, NULL, 2);
+    sem_init(&self->ready, 0, 0);
     self->background.ready = &self->ready;
     worker_start(&self->background);
-    pthread_barrier_wait(&self->ready);
-    pthread_barrier_destroy(&self->ready);
+    sem_wait(&self->ready);
 }
 
 static bool start_okta(struct server *self, struct error *err)
@@ -304,7 +303,6 @@ static void register_handlers(struct server *self)
 static void start_workers(struct server *self)
 {
     size_t cap = connection_cap(self);
-    pthread_barrier_init(&self->ready, NULL, self->worker_count + 1);
     for (unsigned i = 0; i < self->worker_count; ++i) {
         self->workers[i] = (struct worker){.index = i,
                                            .kinds = self->kind_list,
@@ -313,8 +311,8 @@ static void start_workers(struct server *self)
                                            .ready = &self->ready};
         worker_start(&self->workers[i]);
     }
-    pthread_barrier_wait(&self->ready);
-    pthread_barrier_destroy(&self->ready);
+    for (unsigned i = 0; i < self->worker_count; ++i)
+        sem_wait(&self->ready);
 }
 
 static bool start(struct server *self, struct error *err)

@@ -14,7 +14,7 @@ static void *on_thread(void *arg)
     for (size_t i = 0; i < self->kind_count; ++i)
         listener_start(&self->listeners[i], self->kinds[i], self->index, self->loop,
                        self->connection_cap);
-    pthread_barrier_wait(self->ready);
+    sem_post(self->ready);
     loop_run(self->loop);
     return NULL;
 }

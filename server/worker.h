@@ -5,6 +5,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "listener.h"
 
@@ -21,10 +22,10 @@ struct worker {
     struct loop_timer drain_timer;
     int64_t drain_deadline_ms; /* monotonic */
     struct loop_call drain_call;
-    pthread_barrier_t *ready;
+    sem_t *ready; /* posted once the loop and the listeners are there */
 };
 
-/* Returns at once; worker->loop is set when all of `ready`'s parties have passed the barrier. */
+/* Returns at once; worker->loop is set when `ready` is posted. */
 void worker_start(struct worker *self);
 /* From any thread: stop accepting, let connections finish for at most deadline_ms, then end the loop. */
 void worker_drain(struct worker *self, int64_t deadline_ms);

@@ -35,7 +35,7 @@ int main(int argc, char **argv)
     struct error err;
     static struct listener_kind kind;
     static struct worker worker;
-    pthread_barrier_t ready;
+    sem_t ready;
     SSL_CTX *tls;
     sigset_t signals;
     int number;
@@ -60,12 +60,12 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    pthread_barrier_init(&ready, NULL, 2);
+    sem_init(&ready, 0, 0);
     struct listener_kind *kinds[] = {&kind};
     worker = (struct worker){
         .kinds = kinds, .kind_count = 1, .connection_cap = 1000, .ready = &ready};
     worker_start(&worker);
-    pthread_barrier_wait(&ready);
+    sem_wait(&ready);
     printf("ready\n");
     fflush(stdout);
     sigwait(&signals, &number);
