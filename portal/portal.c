@@ -53,21 +53,34 @@ static void add_counters(struct portal *self)
     h2o_mem_clear_pool(&pool);
 }
 
-struct portal *portal_new(const struct portal_parts *parts)
+static struct portal *make(const struct portal_parts *parts, struct used_attempts *used)
 {
     struct portal *self = h2o_mem_alloc(sizeof(*self));
-    *self = (struct portal){.parts = *parts, .frame = {.site = parts->config->portal.title}};
+    *self = (struct portal){
+        .parts = *parts, .frame = {.site = parts->config->portal.title}, .used = used};
     assets_init(&self->frame.assets);
-    self->used = used_attempts_new(REMEMBER_USED);
     add_counters(self);
     return self;
+}
+
+struct portal *portal_new(const struct portal_parts *parts)
+{
+    struct portal *self = make(parts, used_attempts_new(REMEMBER_USED));
+    self->owns_used = true;
+    return self;
+}
+
+struct portal *portal_renew(const struct portal *former, const struct portal_parts *parts)
+{
+    return make(parts, former->used);
 }
 
 void portal_free(struct portal *self)
 {
     if (self == NULL)
         return;
-    used_attempts_free(self->used);
+    if (self->owns_used)
+        used_attempts_free(self->used);
     free(self->tokens_issued);
     free(self);
 }
@@ -170,19 +183,31 @@ static int dispatch(struct portal *self, h2o_req_t *req)
 
 struct portal_handler {
     h2o_handler_t super;
-    struct portal *portal;
+    struct portal *portal; /* of new contexts; each context has its own */
 };
 
 static int on_req(h2o_handler_t *handler, h2o_req_t *req)
 {
-    return dispatch(((struct portal_handler *)handler)->portal, req);
+    return dispatch(h2o_context_get_handler_context(req->conn->ctx, handler), req);
 }
 
-void portal_register(struct portal *self, h2o_hostconf_t *host)
+static void on_context(h2o_handler_t *handler, h2o_context_t *ctx)
+{
+    h2o_context_set_handler_context(ctx, handler, ((struct portal_handler *)handler)->portal);
+}
+
+void portal_take_over(struct portal *self, h2o_handler_t *handler, h2o_context_t *ctx)
+{
+    h2o_context_set_handler_context(ctx, handler, self);
+}
+
+h2o_handler_t *portal_register(struct portal *self, h2o_hostconf_t *host)
 {
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     struct portal_handler *handler =
         (struct portal_handler *)h2o_create_handler(path, sizeof(*handler));
+    handler->super.on_context_init = on_context;
     handler->super.on_req = on_req;
     handler->portal = self;
+    return &handler->super;
 }

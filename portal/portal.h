@@ -29,5 +29,10 @@ struct portal_parts { /* borrowed, shared by all threads */
 
 struct portal;
 struct portal *portal_new(const struct portal_parts *parts);
+/* The same portal with other parts, after a reload: it shares what former knows of used attempts, so former
+ * lives on. */
+struct portal *portal_renew(const struct portal *former, const struct portal_parts *parts);
 void portal_free(struct portal *self);
-void portal_register(struct portal *self, h2o_hostconf_t *host);
+h2o_handler_t *portal_register(struct portal *self, h2o_hostconf_t *host);
+/* From now on self answers in this context; on the context's thread. What waits ends with the one before. */
+void portal_take_over(struct portal *self, h2o_handler_t *handler, h2o_context_t *ctx);

@@ -25,6 +25,7 @@ struct portal {
     struct portal_parts parts;
     struct page_frame frame;
     struct used_attempts *used;
+    bool owns_used; /* else it is an older portal's */
     struct counter *sign_ins[SIGN_IN_RESULTS];
     struct counter **tokens_issued; /* one for each cluster of the config */
 };

@@ -18,7 +18,7 @@
 
 struct connection {            /* hangs on its socket's on_close */
     struct web_connection web; /* first: what handlers see (http/web.h) */
-    struct web_peer *peer;
+    struct tls_peer *peer;
     struct guard guard;
     struct listener *listener;
     h2o_socket_t *socket;
@@ -58,7 +58,9 @@ static void on_tls_info(const SSL *ssl, int where, int ret)
     if (SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE)
         return;
     tls_peer_free(self->peer);
-    self->web.peer = self->peer = tls_peer_new(ssl);
+    /* A reload may have come during the handshake: the listener's context of now is what counts. */
+    self->peer = tls_peer_new(ssl, self->listener->accept.ssl_ctx);
+    self->web.peer = self->peer != NULL ? &self->peer->web : NULL;
 }
 
 static struct guard *find_guard(h2o_req_t *req)
@@ -85,7 +87,8 @@ static void on_watch(struct loop_timer *timer)
 static void adopt(struct listener *self, h2o_socket_t *socket)
 {
     struct connection *connection = h2o_mem_alloc(sizeof(*connection));
-    *connection = (struct connection){.listener = self, .socket = socket, .tls = self->kind->tls};
+    *connection =
+        (struct connection){.listener = self, .socket = socket, .tls = self->accept.ssl_ctx};
     if (connection->tls != NULL)
         SSL_CTX_up_ref(connection->tls);
     guard_init(&connection->guard, socket, &GUARD_LIMITS, self->kind->ended);
@@ -179,6 +182,7 @@ void listener_kind_init(struct listener_kind *kind, const char *name, size_t max
 void listener_kind_set_tls(struct listener_kind *kind, SSL_CTX *tls)
 {
     SSL_CTX_set_info_callback(tls, on_tls_info);
+    SSL_CTX_free(kind->tls);
     kind->tls = tls;
 }
 
@@ -211,13 +215,41 @@ void listener_start(struct listener *self, struct listener_kind *kind, unsigned 
     self->accept =
         (h2o_accept_ctx_t){.ctx = &self->ctx, .hosts = kind->conf.hosts, .ssl_ctx = kind->tls};
     if (kind->tls != NULL)
-        SSL_CTX_set_info_callback(kind->tls, on_tls_info);
+        SSL_CTX_up_ref(kind->tls);
     self->socket =
         h2o_evloop_socket_create(loop_h2o(loop), kind->fds[worker], H2O_SOCKET_FLAG_DONT_READ);
     kind->fds[worker] = -1; /* the socket owns it now */
     self->socket->data = self;
     h2o_socket_read_start(self->socket, on_accept);
     loop_timer_start(loop, &self->watch, WATCH_MS, on_watch);
+}
+
+/* Who is not of our client CAs any more is cut off: the next connection would not come about either. */
+static void judge_anew(struct connection *connection, SSL_CTX *tls)
+{
+    if (connection->peer == NULL)
+        return;
+    tls_peer_judge(connection->peer, tls);
+    if (connection->peer->web.ca_mask == 0)
+        shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
+}
+
+void listener_renew_tls(struct listener *self)
+{
+    SSL_CTX *tls = self->kind->tls;
+    if (tls == self->accept.ssl_ctx)
+        return;
+    SSL_CTX_up_ref(tls);
+    SSL_CTX_free(self->accept.ssl_ctx);
+    self->accept.ssl_ctx = tls;
+    for (h2o_linklist_t *at = self->connections.next; at != &self->connections; at = at->next)
+        judge_anew(connection_of(at), tls);
+}
+
+void listener_dispose(struct listener *self)
+{
+    SSL_CTX_free(self->accept.ssl_ctx);
+    self->accept.ssl_ctx = NULL;
 }
 
 static bool speaks_http2(h2o_socket_t *socket)

@@ -15,11 +15,11 @@
 
 #define LISTENER_MAX_WORKERS 16
 
-struct listener_kind { /* shared by all workers, read-only once they run */
+struct listener_kind { /* shared by all workers, read-only once they run, but for tls */
     const char *name;  /* "webhook", "portal", "operations" */
     h2o_globalconf_t conf;
     h2o_hostconf_t *host;
-    SSL_CTX *tls; /* NULL: plain */
+    SSL_CTX *tls; /* NULL: plain; changed by the main thread before workers hear of it */
     int fds[LISTENER_MAX_WORKERS];
     struct counter *ended[GUARD_REASONS];
 };
@@ -39,7 +39,8 @@ struct listener { /* used on its worker's thread only */
 
 /* Sets up conf and host with the defaults that all kinds share. */
 void listener_kind_init(struct listener_kind *kind, const char *name, size_t max_body);
-void listener_kind_set_tls(struct listener_kind *kind, SSL_CTX *tls); /* takes the reference over */
+/* Takes the reference over. While workers run: each of them must then do listener_renew_tls. */
+void listener_kind_set_tls(struct listener_kind *kind, SSL_CTX *tls);
 /* When every path is registered: guards its connections (guard.h). */
 void listener_kind_guard(struct listener_kind *kind, struct metrics *metrics);
 void listener_kind_dispose(struct listener_kind *kind);
@@ -50,6 +51,10 @@ MUST_CHECK bool listener_kind_bind(struct listener_kind *kind, const struct conf
 /* On the worker's thread. */
 void listener_start(struct listener *self, struct listener_kind *kind, unsigned worker,
                     struct loop *loop, size_t connection_cap);
+/* Takes up its kind's new TLS context: new connections get it, open ones go on with theirs, but who they are
+ * is judged by the client CAs of the new one. */
+void listener_renew_tls(struct listener *self);
+void listener_dispose(struct listener *self); /* once its loop has ended */
 /* Stops accepting and tells every connection to finish: GOAWAY on HTTP/2, close after the answer on
  * HTTP/1.1, idle ones at once. */
 void listener_drain(struct listener *self);

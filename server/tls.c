@@ -179,34 +179,43 @@ static bool verified_by(X509_STORE *store, X509 *certificate, STACK_OF(X509) * c
     return ok;
 }
 
-struct web_peer *tls_peer_new(const SSL *ssl)
+struct tls_peer *tls_peer_new(const SSL *ssl, SSL_CTX *judge)
 {
-    const struct client_cas *cas = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), client_cas_index);
     X509 *certificate = SSL_get1_peer_certificate(ssl);
-    if (certificate == NULL || cas == NULL || SSL_get_verify_result(ssl) != X509_V_OK) {
+    if (certificate == NULL || SSL_get_verify_result(ssl) != X509_V_OK) {
         X509_free(certificate);
         return NULL;
     }
-    struct web_peer *peer = h2o_mem_alloc(sizeof(*peer));
-    *peer = (struct web_peer){.names = NULL};
+    struct tls_peer *self = h2o_mem_alloc(sizeof(*self));
+    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
+    *self = (struct tls_peer){.certificate = certificate};
+    self->chain = chain != NULL ? X509_chain_up_ref(chain) : NULL;
     uint32_t usage = X509_get_extended_key_usage(certificate); /* all ones when there is no EKU */
     if (usage != UINT32_MAX && (usage & XKU_SSL_CLIENT) != 0)
-        add_sans(peer, certificate);
-    if (usage != UINT32_MAX && (usage & XKU_SSL_CLIENT) != 0 && peer->name_count == 0)
-        add_common_name(peer, certificate);
-    for (size_t i = 0; i < cas->count; ++i)
-        if (verified_by(cas->stores[i], certificate, SSL_get_peer_cert_chain(ssl)))
-            peer->ca_mask |= 1u << i;
-    X509_free(certificate);
-    return peer;
+        add_sans(&self->web, certificate);
+    if (usage != UINT32_MAX && (usage & XKU_SSL_CLIENT) != 0 && self->web.name_count == 0)
+        add_common_name(&self->web, certificate);
+    tls_peer_judge(self, judge);
+    return self;
 }
 
-void tls_peer_free(struct web_peer *peer)
+void tls_peer_judge(struct tls_peer *self, SSL_CTX *judge)
 {
-    if (peer == NULL)
+    const struct client_cas *cas = SSL_CTX_get_ex_data(judge, client_cas_index);
+    self->web.ca_mask = 0;
+    for (size_t i = 0; cas != NULL && i < cas->count; ++i)
+        if (verified_by(cas->stores[i], self->certificate, self->chain))
+            self->web.ca_mask |= 1u << i;
+}
+
+void tls_peer_free(struct tls_peer *self)
+{
+    if (self == NULL)
         return;
-    for (size_t i = 0; i < peer->name_count; ++i)
-        free(peer->names[i]);
-    free(peer->names);
-    free(peer);
+    for (size_t i = 0; i < self->web.name_count; ++i)
+        free(self->web.names[i]);
+    free(self->web.names);
+    X509_free(self->certificate);
+    sk_X509_pop_free(self->chain, X509_free);
+    free(self);
 }

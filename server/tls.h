@@ -4,6 +4,7 @@
 #pragma once
 
 #include <h2o.h>
+#include <openssl/x509.h>
 #include <stdbool.h>
 
 #include "base/config.h"
@@ -26,7 +27,16 @@ struct tls_options {
 MUST_CHECK bool tls_context_new(const struct tls_options *options, SSL_CTX **out,
                                 struct error *err);
 
+struct tls_peer {
+    struct web_peer web;
+    X509 *certificate;
+    STACK_OF(X509) * chain; /* what came with it */
+};
+
 /* What the verified certificate of ssl says: its DNS and URI SANs (else its CN) and which client CA files
- * verify it. NULL when there is none, or when it is not meant for client authentication (EKU). */
-struct web_peer *tls_peer_new(const SSL *ssl);
-void tls_peer_free(struct web_peer *peer); /* accepts NULL */
+ * of judge verify it; no name when it is not meant for client authentication (EKU). NULL when there is no
+ * certificate. judge is the listener's context of now: after a reload it is not the one that ssl began with. */
+struct tls_peer *tls_peer_new(const SSL *ssl, SSL_CTX *judge);
+/* Asks again which client CA files verify it: after a reload the bits mean other files. */
+void tls_peer_judge(struct tls_peer *self, SSL_CTX *judge);
+void tls_peer_free(struct tls_peer *self); /* accepts NULL */

@@ -4,6 +4,8 @@
  * the creating thread), run, drain, end. */
 #include "worker.h"
 
+#include <semaphore.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -60,7 +62,46 @@ void worker_drain(struct worker *self, int64_t deadline_ms)
     loop_post(self->loop, &self->drain_call);
 }
 
+/* ---- rounds ---- */
+
+struct round {
+    void (*step)(void *ctx, struct worker *worker);
+    void *ctx;
+    sem_t done;
+};
+
+struct visit { /* of a round to one worker */
+    struct loop_call call;
+    struct round *round;
+    struct worker *worker;
+};
+
+static void on_visit(struct loop_call *call)
+{
+    struct visit *self = H2O_STRUCT_FROM_MEMBER(struct visit, call, call);
+    self->round->step(self->round->ctx, self->worker);
+    sem_post(&self->round->done); /* the round and this visit may be gone from here on */
+}
+
+void workers_run(struct worker *workers, unsigned count,
+                 void (*step)(void *ctx, struct worker *worker), void *ctx)
+{
+    struct round round = {.step = step, .ctx = ctx};
+    struct visit *visits = h2o_mem_alloc(count * sizeof(*visits));
+    sem_init(&round.done, 0, 0);
+    for (unsigned i = 0; i < count; ++i) {
+        visits[i] = (struct visit){.call.run = on_visit, .round = &round, .worker = &workers[i]};
+        loop_post(workers[i].loop, &visits[i].call);
+    }
+    for (unsigned i = 0; i < count;)
+        i += sem_wait(&round.done) == 0;
+    sem_destroy(&round.done);
+    free(visits);
+}
+
 void worker_join(struct worker *self)
 {
     pthread_join(self->thread, NULL);
+    for (size_t i = 0; i < self->kind_count; ++i)
+        listener_dispose(&self->listeners[i]);
 }

@@ -29,5 +29,8 @@ struct worker {
 void worker_start(struct worker *self);
 /* From any thread: stop accepting, let connections finish for at most deadline_ms, then end the loop. */
 void worker_drain(struct worker *self, int64_t deadline_ms);
+/* Runs step on the loop of each worker; returns when all have run it. For the main thread only. */
+void workers_run(struct worker *workers, unsigned count,
+                 void (*step)(void *ctx, struct worker *worker), void *ctx);
 /* Waits for the thread's end. */
 void worker_join(struct worker *self);
