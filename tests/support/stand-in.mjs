@@ -11,6 +11,9 @@
 //   idp.bend.idToken = (claims) => …    claims before they are signed
 //   idp.bend.sign = (claims, idp) => …  the compact id_token itself
 //   idp.bend.callback = (params) => …   the query of the redirect back, as [[name, value], …]
+//
+// Each sign-in belongs to the person that idp.person was at its start. idp.signInOf(call) tells whose tokens a
+// call brought, so that a fault can meet one sign-in and no other: {person, access, refresh}.
 import { KeyObject, constants, createHash, randomBytes, sign } from 'node:crypto';
 import https from 'node:https';
 
@@ -54,6 +57,8 @@ class StandIn {
 
   #server;
   #codes = new Map();
+  /** Sign-ins by each token that was given to them. */
+  #signIns = new Map();
 
   constructor({ tls, port = 0, clientId = '0oa1client2ID3xyz4k7', clientSecret = random(32) }) {
     Object.assign(this, { tls, port, clientId, clientSecret });
@@ -77,6 +82,14 @@ class StandIn {
 
   forceOnce(endpoint, answer) {
     this.once.set(endpoint, [...(this.once.get(endpoint) ?? []), answer]);
+  }
+
+  /** The last sign-in that got tokens. */
+  lastSignIn;
+
+  signInOf({ endpoint, headers, body }) {
+    const token = endpoint === 'userinfo' ? headers.authorization?.replace(/^Bearer /, '') : body.get('refresh_token');
+    return this.#signIns.get(token);
   }
 
   count(endpoint) {
@@ -122,9 +135,9 @@ class StandIn {
     switch (call.endpoint) {
       case 'discovery': return this.#document('discovery', this.#discovery());
       case 'jwks': return this.#document('jwks', { keys: [this.publicJwk] });
-      case 'userinfo': return this.#document('userinfo', { ...this.person });
+      case 'userinfo': return this.#document('userinfo', { ...(this.signInOf(call)?.person ?? this.person) });
       case 'authorize': return this.#authorize(call.url.searchParams);
-      case 'token': return this.#token(call.body);
+      case 'token': return this.#token(call);
       case 'revoke': return { status: 200 };
       default: return { status: 404 };
     }
@@ -160,17 +173,18 @@ class StandIn {
   #authorize(query) {
     const code = random();
     this.secrets.add(code);
-    this.#codes.set(code, { nonce: query.get('nonce'), challenge: query.get('code_challenge') });
+    this.#codes.set(code, { nonce: query.get('nonce'), challenge: query.get('code_challenge'), person: this.person });
     const params = [['code', code], ['state', query.get('state')]];
     const back = new URLSearchParams(this.bend.callback ? this.bend.callback(params) : params);
     return { status: 302, headers: { Location: `${query.get('redirect_uri')}?${back}` } };
   }
 
-  async #token(form) {
-    const attempt = form.get('grant_type') === 'refresh_token' ? {} : this.#redeem(form);
+  async #token(call) {
+    const form = call.body;
+    const attempt = form.get('grant_type') === 'refresh_token' ? this.signInOf(call) : this.#redeem(form);
     if (!attempt) return { status: 400, body: { error: 'invalid_grant' } };
     const accessToken = random();
-    const claims = this.#idClaims(attempt.nonce, accessToken);
+    const claims = this.#idClaims(attempt, accessToken);
     const document = {
       token_type: 'Bearer',
       expires_in: 3600,
@@ -180,7 +194,15 @@ class StandIn {
       id_token: await (this.bend.sign ?? defaultSign)(this.bend.idToken ? this.bend.idToken(claims) : claims, this),
     };
     for (const name of ['access_token', 'refresh_token', 'id_token']) this.secrets.add(document[name]);
+    this.#note(attempt, document);
     return this.#document('token', document);
+  }
+
+  #note(attempt, document) {
+    const signIn = attempt.nonce ? { person: attempt.person } : attempt;
+    Object.assign(signIn, { access: document.access_token, refresh: document.refresh_token });
+    this.#signIns.set(signIn.access, signIn).set(signIn.refresh, signIn);
+    this.lastSignIn = signIn;
   }
 
   #redeem(form) {
@@ -190,8 +212,8 @@ class StandIn {
     return attempt?.challenge === challenge ? attempt : undefined;
   }
 
-  #idClaims(nonce, accessToken) {
-    const { sub, name, preferred_username, email } = this.person;
+  #idClaims({ nonce, person }, accessToken) {
+    const { sub, name, preferred_username, email } = person;
     const half = createHash('sha256').update(accessToken).digest().subarray(0, 16);
     return {
       sub,
