@@ -137,13 +137,13 @@ async function main() {
   for (let i = 0; i < rounds; i += 1) {
     calm.push(await load(pki, target, bodies('warm', [token]), requests, { streams: 4, connections: 1 }));
   }
-  world.okta.pause();
+  world.okta.hold("userinfo");
   for (let i = 0; i < rounds; i += 1) {
     await new Promise((resolve) => { setTimeout(resolve, quick ? 1000 : 5000); });
     hanging.push(await load(pki, target, bodies('warm', [token]), requests, { streams: 4, connections: 1 }));
   }
   result.stale_okta_hangs = { ...summary(hanging, result.bare), ratio_p99_to_calm: median(hanging.map((s) => s.p99_us)) / median(calm.map((s) => s.p99_us)) };
-  world.okta.resume();
+  world.okta.force("userinfo", null);
   for (const name of Object.keys(result)) if (name !== 'bare') result[name].rss_mib = rssMib(postern.process.pid);
   result.bare.rss_mib = rssMib(bare.pid);
   result.idle = { rate: 0, cpu_us: 0, ratio_to_bare: 0, p50_us: 0, p99_us: 0, rss_mib: idleRss, ready_ms: readyMs };
