@@ -198,18 +198,102 @@ void identities_mark_due(struct identities *self, const char *uid)
 }
 
 /* What a question in flight brings is too old at once, too. */
+static void forget_entry(struct entry *entry)
+{
+    entry_drop_facts(entry);
+    entry->retry_ms = 0;
+    entry->due = is_held(entry);
+    entry_drop_if_empty(entry);
+}
+
 void identities_forget(struct identities *self, const char *uid)
 {
     struct identity_shard *shard = identities_shard(self, uid);
     pthread_mutex_lock(&shard->mutex);
     struct entry *entry = entry_find(shard, uid);
-    if (entry != NULL) {
-        entry_drop_facts(entry);
-        entry->retry_ms = 0;
-        entry->due = is_held(entry);
-        entry_drop_if_empty(entry);
+    if (entry != NULL)
+        forget_entry(entry);
+    pthread_mutex_unlock(&shard->mutex);
+}
+
+/* ---- reload ---- */
+
+void identities_set_ages(struct identities *self, const struct identity_rules *rules)
+{
+    self->rules.fresh_ms = rules->fresh_ms;
+    self->rules.max_age_ms = rules->max_age_ms;
+    self->rules.stale_if_error_ms = rules->stale_if_error_ms;
+}
+
+static void for_each_entry(struct identities *self, void (*act)(struct entry *entry))
+{
+    for (size_t i = 0; i < IDENTITY_SHARDS; i++) {
+        struct identity_shard *shard = &self->shards[i];
+        pthread_mutex_lock(&shard->mutex);
+        struct table_entry *link = table_next(&shard->entries, NULL);
+        while (link != NULL) {
+            struct entry *entry = entry_of(link);
+            link = table_next(&shard->entries, link);
+            act(entry);
+        }
+        pthread_mutex_unlock(&shard->mutex);
+    }
+}
+
+static void mark_due(struct entry *entry)
+{
+    entry->due = true;
+}
+
+void identities_mark_all_due(struct identities *self)
+{
+    for_each_entry(self, mark_due);
+}
+
+void identities_forget_all(struct identities *self)
+{
+    for_each_entry(self, forget_entry);
+}
+
+/* The facts of a shard, each with a reference of the caller's. */
+static const struct identity **take_copies(struct identity_shard *shard, size_t *count)
+{
+    struct table_entry *link = NULL;
+    pthread_mutex_lock(&shard->mutex);
+    const struct identity **copies = h2o_mem_alloc((shard->entries.count + 1) * sizeof(*copies));
+    *count = 0;
+    while ((link = table_next(&shard->entries, link)) != NULL)
+        if (entry_of(link)->facts != NULL)
+            copies[(*count)++] = identity_ref(entry_of(link)->facts);
+    pthread_mutex_unlock(&shard->mutex);
+    return copies;
+}
+
+/* Unless something else was learned meanwhile. Takes both references over. */
+static void exchange_facts(struct identity_shard *shard, const struct identity *old,
+                           const struct identity *fresh)
+{
+    pthread_mutex_lock(&shard->mutex);
+    struct entry *entry = entry_find(shard, old->uid);
+    if (entry != NULL && entry->facts == old) {
+        entry->facts = fresh;
+        fresh = old; /* the entry's reference */
     }
     pthread_mutex_unlock(&shard->mutex);
+    identity_unref(fresh);
+    identity_unref(old);
+}
+
+void identities_remap(struct identities *self,
+                      struct identity *(*remap)(void *ctx, const struct identity *old), void *ctx)
+{
+    for (size_t i = 0; i < IDENTITY_SHARDS; i++) {
+        size_t count;
+        const struct identity **old = take_copies(&self->shards[i], &count);
+        for (size_t j = 0; j < count; j++)
+            exchange_facts(&self->shards[i], old[j], remap(ctx, old[j]));
+        free(old);
+    }
 }
 
 /* ---- upkeep ---- */
@@ -274,8 +358,14 @@ struct identities *identities_new(const struct identity_rules *rules, identity_l
     int failed = posix_memalign(&memory, 64, sizeof(struct identities));
     assert(failed == 0 && rules->max_in_flight > 0);
     struct identities *self = memory;
-    *self = (struct identities){
-        .rules = *rules, .loader = loader, .loader_ctx = loader_ctx, .now_ms = INT64_MIN};
+    *self = (struct identities){.rules = {.ask_deadline_ms = rules->ask_deadline_ms,
+                                          .retry_min_ms = rules->retry_min_ms,
+                                          .retry_max_ms = rules->retry_max_ms,
+                                          .max_in_flight = rules->max_in_flight},
+                                .loader = loader,
+                                .loader_ctx = loader_ctx,
+                                .now_ms = INT64_MIN};
+    identities_set_ages(self, rules);
     pthread_mutex_init(&self->queue_mutex, NULL);
     for (size_t i = 0; i < IDENTITY_SHARDS; i++)
         pthread_mutex_init(&self->shards[i].mutex, NULL);

@@ -18,8 +18,9 @@ struct identity {
     const char *username; /* as RBAC sees it; NULL when it was refused */
     const char *refusal;  /* why there is no username, for the profile and the audit; else NULL */
     const char *attributes[USER_ATTRIBUTES]; /* NULL: not given */
-    bool groups_present;                     /* the provider sent a groups claim */
-    bool groups_suspicious;                  /* exactly 100: perhaps cut */
+    bool email_verified;
+    bool groups_present;            /* the provider sent a groups claim */
+    bool groups_suspicious;         /* exactly 100: perhaps cut */
     const char *const *okta_groups; /* Okta's names, no duplicates, each acceptable as text */
     size_t okta_group_count;
     const char *const *groups; /* as RBAC sees them: filtered, prefixed, no duplicates */
@@ -78,6 +79,16 @@ void identities_put(struct identities *self, struct identity *identity);
 /* The next answer asks first; survives a question that is in flight now. */
 void identities_mark_due(struct identities *self, const char *uid);
 void identities_forget(struct identities *self, const char *uid);
+
+/* ---- reload; from any thread ---- */
+/* From now on these ages count; the rest of the rules stays as it was made. */
+void identities_set_ages(struct identities *self, const struct identity_rules *rules);
+/* Replaces all facts by what remap makes of them: a new reference, with the same uid and time of learning. */
+void identities_remap(struct identities *self,
+                      struct identity *(*remap)(void *ctx, const struct identity *old), void *ctx);
+void identities_mark_all_due(struct identities *self);
+void identities_forget_all(struct identities *self);
+
 /* Starts questions that waited for their turn or their back-off; forgets users not asked for an hour. Every second or so. */
 void identities_tick(struct identities *self, int64_t now_mono_ms);
 

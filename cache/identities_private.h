@@ -50,7 +50,11 @@ struct identity_shard {
 } __attribute__((aligned(64)));
 
 struct identities {
-    struct identity_rules rules;
+    struct live_rules { /* struct identity_rules, of which a reload may change some at any time */
+        _Atomic int64_t fresh_ms, max_age_ms, stale_if_error_ms;
+        int64_t ask_deadline_ms, retry_min_ms, retry_max_ms;
+        unsigned max_in_flight;
+    } rules;
     identity_loader loader;
     void *loader_ctx;
     /* The latest time that a caller named: the time for what has no caller to name it (a loader's answer).

@@ -148,6 +148,29 @@ struct session *session_find(struct shard *shard, enum store_kind kind, const ch
     return session != NULL && session->record.kind == kind ? session : NULL;
 }
 
+/* ---- reload ---- */
+
+void sessions_set_limits(struct sessions *self, const struct session_limits *limits)
+{
+    self->limits.idle_ms = limits->idle_ms;
+    self->limits.kubeconfig_idle_ms = limits->kubeconfig_idle_ms;
+    self->limits.lifetime_ms = limits->lifetime_ms;
+    self->limits.per_user = limits->per_user;
+}
+
+void sessions_set_seal_keys(struct sessions *self, const struct seal_keys *seal_keys)
+{
+    self->seal_keys = seal_keys;
+    for (size_t i = 0; i < SESSION_SHARDS; i++) {
+        struct shard *shard = &self->shards[i];
+        struct table_entry *entry = NULL;
+        pthread_mutex_lock(&shard->mutex);
+        while ((entry = table_next(&shard->by_id, entry)) != NULL)
+            session_of(entry)->unwritten = true; /* the next sweep writes it */
+        pthread_mutex_unlock(&shard->mutex);
+    }
+}
+
 /* ---- start and end ---- */
 
 struct loading { /* grants wait until every login is there */
@@ -207,11 +230,9 @@ bool sessions_new(const struct session_limits *limits, struct store *store,
     assert(failed == 0 && limits->per_user > 0);
     struct sessions *self = memory;
     (void)now_ms; /* what is past its limits is ended, told and deleted by the first sweep */
-    *self = (struct sessions){.limits = *limits,
-                              .store = store,
-                              .seal_keys = seal_keys,
-                              .ended = ended,
-                              .ended_ctx = ended_ctx};
+    *self = (struct sessions){
+        .store = store, .seal_keys = seal_keys, .ended = ended, .ended_ctx = ended_ctx};
+    sessions_set_limits(self, limits);
     pthread_mutex_init(&self->retry_mutex, NULL);
     for (size_t i = 0; i < SESSION_SHARDS; i++)
         pthread_mutex_init(&self->shards[i].mutex, NULL);

@@ -36,6 +36,7 @@ enum session_end {
     SESSION_REFUSED_BY_OKTA,
     SESSION_PUSHED_OUT,   /* per_user */
     SESSION_PARENT_ENDED, /* a grant whose login ended */
+    SESSION_PROVIDER_CHANGED,
 };
 const char *session_end_name(enum session_end reason); /* snake_case, for audit lines */
 
@@ -134,6 +135,17 @@ void sessions_put_tokens(struct sessions *self, struct loop *loop, const char *l
 /* The tokens of one login, for the hint at sign-out; false when it is not known. The caller disposes. */
 MUST_CHECK bool sessions_login_tokens(struct sessions *self, const char *login_id,
                                       struct provider_tokens *out);
+
+/* ---- reload; from any thread ---- */
+/* From now on these count, for the sessions that there are too. */
+void sessions_set_limits(struct sessions *self, const struct session_limits *limits);
+/* What is written from now on is sealed with these, and all that is stored by the next sweeps. The former keys must
+ * live on. */
+void sessions_set_seal_keys(struct sessions *self, const struct seal_keys *seal_keys);
+/* Ends all sessions, on loop's thread, and lets none in until sessions_open, not even one that is on its way to
+ * the store. */
+void sessions_close(struct sessions *self, struct loop *loop, enum session_end reason);
+void sessions_open(struct sessions *self);
 
 /* ---- upkeep ---- */
 /* Ends what is past its limits; to be called every minute or so. */

@@ -14,6 +14,7 @@ struct add {
     struct sessions *self;
     struct loop *loop;
     int64_t now_ms;
+    unsigned epoch;           /* the sessions' when it began */
     struct session *session;  /* in the table only when it is stored */
     char cookie[COOKIE_SIZE]; /* of a login; wiped */
     session_login_cb login_cb;
@@ -25,7 +26,11 @@ struct add {
 static struct add *new_add(struct sessions *self, struct loop *loop, int64_t now_ms, void *ctx)
 {
     struct add *add = h2o_mem_alloc(sizeof(*add));
-    *add = (struct add){.self = self, .loop = loop, .now_ms = now_ms, .ctx = ctx};
+    *add = (struct add){.self = self,
+                        .loop = loop,
+                        .now_ms = now_ms,
+                        .epoch = atomic_load(&self->epoch),
+                        .ctx = ctx};
     return add;
 }
 
@@ -133,6 +138,14 @@ static void enter(struct add *add, struct shard *shard, struct session *login, u
 
 /* ---- sign-ins ---- */
 
+/* A sign-in of before the provider was changed is nobody's. */
+static bool may_enter(struct add *add)
+{
+    if (!atomic_load(&add->self->closed) && add->epoch == atomic_load(&add->self->epoch))
+        return true;
+    return error_set(&add->error, ERROR_REJECTED, "the identity provider was changed meanwhile");
+}
+
 static void on_login_stored(void *ctx, enum store_outcome outcome, uint64_t version,
                             const struct error *err)
 {
@@ -146,10 +159,19 @@ static void on_login_stored(void *ctx, enum store_outcome outcome, uint64_t vers
     struct session *session = add->session;
     struct shard *shard = sessions_shard(add->self, session->record.id);
     ended_list_init(&ended);
-    pthread_mutex_lock(&shard->mutex);
-    enter(add, shard, NULL, version, &ended);
-    session_login_out(add->self, session, &login);
+    pthread_mutex_lock(
+        &shard->mutex); /* sessions_close looks into each shard after it has closed */
+    bool enters = may_enter(add);
+    if (enters) {
+        enter(add, shard, NULL, version, &ended);
+        session_login_out(add->self, session, &login);
+    }
     pthread_mutex_unlock(&shard->mutex);
+    if (!enters) {
+        sessions_delete(add->self, add->loop, &session->record, NULL);
+        answer_failure(add);
+        return;
+    }
     sessions_finish(add->self, add->loop, &ended, NULL);
     add->login_cb(add->ctx, add->cookie, &login, &add->error);
     free_add(add);
@@ -162,7 +184,7 @@ void sessions_add_login(struct sessions *self, struct loop *loop,
     struct add *add = new_add(self, loop, now_ms, ctx);
     struct session_record record = {.kind = STORE_LOGIN};
     add->login_cb = cb;
-    if (!fill(add, &record, input->uid, input->address)) {
+    if (!may_enter(add) || !fill(add, &record, input->uid, input->address)) {
         fail_later(add);
         return;
     }

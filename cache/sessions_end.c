@@ -28,6 +28,8 @@ const char *session_end_name(enum session_end reason)
         return "pushed_out";
     case SESSION_PARENT_ENDED:
         return "parent_ended";
+    case SESSION_PROVIDER_CHANGED:
+        return "provider_changed";
     }
     assert(!"a reason without a name");
     return NULL;
@@ -253,6 +255,34 @@ void sessions_end_grant(struct sessions *self, struct loop *loop, const char *id
     ended_list_init(&ended);
     take_out(self, STORE_GRANT, id, reason, &ended);
     finish_for(self, loop, &ended, cb, ctx);
+}
+
+static void empty_shard(struct shard *shard, enum session_end reason, struct ended_list *ended)
+{
+    struct table_entry *entry;
+    pthread_mutex_lock(&shard->mutex);
+    while ((entry = table_next(&shard->users, NULL)) != NULL) {
+        struct user *user = H2O_STRUCT_FROM_MEMBER(struct user, entry, entry);
+        session_unlink(shard, sibling_of(user->logins.next), reason, ended);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+}
+
+void sessions_close(struct sessions *self, struct loop *loop, enum session_end reason)
+{
+    atomic_store(&self->closed, true);
+    atomic_fetch_add(&self->epoch, 1);
+    for (size_t i = 0; i < SESSION_SHARDS; i++) {
+        struct ended_list ended;
+        ended_list_init(&ended);
+        empty_shard(&self->shards[i], reason, &ended);
+        sessions_finish(self, loop, &ended, NULL);
+    }
+}
+
+void sessions_open(struct sessions *self)
+{
+    atomic_store(&self->closed, false);
 }
 
 /* ---- the sweeper ---- */

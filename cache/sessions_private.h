@@ -6,6 +6,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "cache/sessions.h"
 #include "session_codec.h"
@@ -54,9 +55,14 @@ struct deletion {
 };
 
 struct sessions {
-    struct session_limits limits;
-    struct store *store;               /* borrowed */
-    const struct seal_keys *seal_keys; /* borrowed */
+    struct live_limits { /* struct session_limits, which a reload may change at any time */
+        _Atomic int64_t idle_ms, kubeconfig_idle_ms, lifetime_ms;
+        _Atomic int per_user;
+    } limits;
+    struct store *store;                       /* borrowed */
+    const struct seal_keys *_Atomic seal_keys; /* borrowed */
+    atomic_bool closed;                        /* no new login enters */
+    atomic_uint epoch;                         /* how often it was closed */
     session_ended_cb ended;
     void *ended_ctx;
     struct shard shards[SESSION_SHARDS];

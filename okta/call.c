@@ -28,6 +28,7 @@ struct okta_call *call_new(struct okta *okta, const struct call_params *params)
                                .ctx = params->ctx,
                                .lane = params->lane,
                                .begin = params->begin};
+    self->epoch = atomic_load(&okta->epoch);
     atomic_init(&self->state, CALL_OPEN);
     h2o_mem_init_pool(&self->pool);
     return self;
@@ -47,13 +48,30 @@ static void call_free(struct okta_call *self)
 
 /* ---- at home ---- */
 
+/* A question of before the provider was changed, with its codes and tokens, is not for the one of now. */
+static bool is_outdated(const struct okta_call *self)
+{
+    return self->epoch != atomic_load(&self->okta->epoch);
+}
+
+static void fail_outdated(struct okta_call *self)
+{
+    struct answer late;
+    answer_set(&late, OKTA_UNKNOWN, OUTCOME_UNREACHABLE, "provider_changed",
+               "the identity provider was changed");
+    call_fail(self, &late);
+}
+
 static void on_home(struct loop_call *hop)
 {
     struct okta_call *self = call_of_hop(hop);
     h2o_linklist_insert(&self->okta->calls, &self->link);
     self->deadline_mono_ms = clock_mono_ms() + DEADLINE_MS;
     loop_timer_start(self->okta->home, &self->timer, DEADLINE_MS, on_deadline);
-    self->begin(self);
+    if (self->okta->closed || is_outdated(self))
+        fail_outdated(self);
+    else
+        self->begin(self);
 }
 
 /* A fetch in flight has a time-out of its own, which is over by now or will be in a moment. */
@@ -80,7 +98,7 @@ static void leave_home(struct okta_call *self)
  * which goes on. */
 static void discard_tokens(struct okta_call *self)
 {
-    if (self->signing_in && self->tokens.refresh_token.len != 0)
+    if (self->signing_in && self->tokens.refresh_token.len != 0 && !is_outdated(self))
         revoke_behind(self->okta, secret_iovec(&self->tokens.refresh_token));
     provider_tokens_dispose(&self->tokens);
 }
@@ -134,6 +152,10 @@ static void on_fetched(void *ctx, const struct fetch_result *result, const struc
 {
     struct okta_call *self = ctx;
     self->asking = false;
+    if (is_outdated(self)) {
+        fail_outdated(self);
+        return;
+    }
     if (result != NULL) {
         okta_note_rate(self->okta, self->endpoint, result);
         self->answered(self, result);

@@ -91,6 +91,7 @@ static void on_keys(void *ctx, const struct fetch_result *result, const struct e
     struct answer answer;
     struct jwks *keys;
     struct error why;
+    self->loading.fetch = NULL;
     if (!document_good(self, ENDPOINT_KEYS, result, err, &answer)) {
         error_prefix(&answer.error, "keys");
         load_failed(self, &answer.error);
@@ -121,6 +122,7 @@ static void on_document(void *ctx, const struct fetch_result *result, const stru
     struct okta *self = ctx;
     struct answer answer;
     struct error why;
+    self->loading.fetch = NULL;
     if (!document_good(self, ENDPOINT_DISCOVERY, result, err, &answer)) {
         error_prefix(&answer.error, "discovery");
         load_failed(self, &answer.error);
@@ -129,7 +131,7 @@ static void on_document(void *ctx, const struct fetch_result *result, const stru
         load_failed(self, &why);
     } else {
         okta_count(self, ENDPOINT_DISCOVERY, OUTCOME_OK);
-        keys_start(self, self->loading.provider->jwks_uri, on_keys);
+        self->loading.fetch = keys_start(self, self->loading.provider->jwks_uri, on_keys);
     }
 }
 
@@ -153,13 +155,42 @@ static void load_begin(struct okta *self)
         .ca_file = self->config->oidc.certificate_authority_file,
         .max_body = DOCUMENT_MAX_BYTES,
         .timeout_ms = DOCUMENT_TIMEOUT_MS};
-    fetch_start(self->fetcher, self->home, &request, on_document, self);
+    self->loading.fetch = fetch_start(self->fetcher, self->home, &request, on_document, self);
     h2o_mem_clear_pool(&pool);
+}
+
+static void fail_all(h2o_linklist_t *waiting)
+{
+    struct answer closed;
+    answer_set(&closed, OKTA_UNKNOWN, OUTCOME_UNREACHABLE, "provider_changed",
+               "the identity provider was changed");
+    while (!h2o_linklist_is_empty(waiting))
+        call_fail(H2O_STRUCT_FROM_MEMBER(struct okta_call, wait, waiting->next), &closed);
+}
+
+void loading_close(struct okta *self)
+{
+    struct fetch *fetches[] = {self->loading.fetch, self->rekeying.fetch};
+    for (size_t i = 0; i < 2; i++)
+        if (fetches[i] != NULL)
+            fetch_cancel(fetches[i]);
+    fail_all(&self->loading.waiting);
+    fail_all(&self->rekeying.waiting);
+    loop_timer_stop(&self->loading.timer);
+    provider_free(self->loading.provider);
+    provider_free(self->provider);
+    jwks_free(self->keys);
+    self->provider = self->loading.provider = NULL;
+    self->keys = NULL;
+    self->loading.fetch = self->rekeying.fetch = NULL;
+    self->loading.running = self->rekeying.running = false;
+    self->loading.began_mono_ms = self->rekeying.began_mono_ms = 0;
+    self->loading.failures = 0;
 }
 
 void loading_boot(struct okta *self)
 {
-    if (!self->loading.running) /* else a question was quicker */
+    if (!self->loading.running && !self->closed) /* else a question was quicker */
         load_begin(self);
 }
 

@@ -11,7 +11,7 @@
 #define THROTTLE_MS    30000
 #define KEYS_MAX_BYTES 65536
 
-void keys_start(struct okta *self, const char *url, fetch_cb cb)
+struct fetch *keys_start(struct okta *self, const char *url, fetch_cb cb)
 {
     self->document_asked_ms[ENDPOINT_KEYS] = clock_mono_ms();
     struct fetch_request request = {.lane = FETCH_INTERACTIVE,
@@ -20,7 +20,7 @@ void keys_start(struct okta *self, const char *url, fetch_cb cb)
                                     .ca_file = self->config->oidc.certificate_authority_file,
                                     .max_body = KEYS_MAX_BYTES,
                                     .timeout_ms = DOCUMENT_TIMEOUT_MS};
-    fetch_start(self->fetcher, self->home, &request, cb, self);
+    return fetch_start(self->fetcher, self->home, &request, cb, self);
 }
 
 /* A call may wait again while the others are woken: only those that wait now are. */
@@ -60,6 +60,7 @@ static void on_keys(void *ctx, const struct fetch_result *result, const struct e
     struct okta *self = ctx;
     struct error why;
     self->rekeying.running = false;
+    self->rekeying.fetch = NULL;
     if (!take_keys(self, result, err, &why)) {
         log_warn("okta keys not fetched", LOG_STR("reason", why.text));
         okta_set_trouble(self, why.text);
@@ -80,7 +81,7 @@ bool keys_wait(struct okta_call *call, void (*next)(struct okta_call *call))
             return false;
         rekeying->running = true;
         rekeying->began_mono_ms = now_ms;
-        keys_start(self, self->provider->jwks_uri, on_keys);
+        rekeying->fetch = keys_start(self, self->provider->jwks_uri, on_keys);
     }
     call->next = next;
     h2o_linklist_insert(&rekeying->waiting, &call->wait);

@@ -171,6 +171,63 @@ void okta_set_discovered(struct okta *self)
     pthread_mutex_unlock(&self->status_lock);
 }
 
+/* ---- reload ---- */
+
+struct okta_settings {
+    const struct config *config;
+    struct secret basic;
+};
+
+bool okta_settings_load(const struct config *config, struct okta_settings **out, struct error *err)
+{
+    struct secret basic = {0};
+    if (!okta_check(config, err) || !load_credentials(config, &basic, err))
+        return false;
+    struct okta_settings *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct okta_settings){config, basic};
+    *out = self;
+    return true;
+}
+
+void okta_settings_free(struct okta_settings *self)
+{
+    if (self == NULL)
+        return;
+    secret_dispose(&self->basic);
+    free(self);
+}
+
+static void set_host(struct okta *self)
+{
+    h2o_iovec_t host = provider_authority(self->config->oidc.issuer);
+    pthread_mutex_lock(&self->status_lock);
+    snprintf(self->status.host, sizeof(self->status.host), "%.*s", (int)host.len, host.base);
+    pthread_mutex_unlock(&self->status_lock);
+}
+
+void okta_close(struct okta *self)
+{
+    self->closed = true;
+    atomic_fetch_add(&self->epoch, 1);
+    loading_close(self);
+    pthread_mutex_lock(&self->status_lock);
+    self->status = (struct okta_status){.discovered = false};
+    pthread_mutex_unlock(&self->status_lock);
+}
+
+void okta_renew(struct okta *self, struct okta_settings *settings)
+{
+    if (self->closed)
+        atomic_fetch_add(&self->epoch, 1); /* what was asked in between knows the old provider */
+    self->closed = false;
+    self->config = settings->config;
+    secret_copy(&self->basic, &settings->basic);
+    okta_settings_free(settings);
+    set_host(self);
+    if (self->provider == NULL)
+        loading_boot(self); /* its failure may be what was mended */
+}
+
 /* ---- life ---- */
 
 static void on_boot(struct loop_call *call)
@@ -197,8 +254,7 @@ bool okta_new(const struct config *config, const char *redirect_uri, struct fetc
     h2o_linklist_init_anchor(&self->loading.waiting);
     h2o_linklist_init_anchor(&self->rekeying.waiting);
     make_metrics(self, metrics);
-    h2o_iovec_t host = provider_authority(config->oidc.issuer);
-    snprintf(self->status.host, sizeof(self->status.host), "%.*s", (int)host.len, host.base);
+    set_host(self);
     loop_post(home, &self->boot);
     *out = self;
     return true;

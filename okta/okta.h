@@ -29,6 +29,18 @@ MUST_CHECK bool okta_new(const struct config *config, const char *redirect_uri,
 MUST_CHECK bool okta_check(const struct config *config, struct error *err);
 void okta_free(struct okta *self); /* after the home loop has stopped */
 
+/* ---- reload ---- */
+struct okta_settings; /* what okta_new would read of another config and its files */
+MUST_CHECK bool okta_settings_load(const struct config *config, struct okta_settings **out,
+                                   struct error *err);
+void okta_settings_free(struct okta_settings *self); /* accepts NULL */
+/* On the home loop: takes the settings over; their config is borrowed and outlives self. */
+void okta_renew(struct okta *self, struct okta_settings *settings);
+/* On the home loop, before a renewal that changes the issuer or the client: what is under way ends as OKTA_UNKNOWN,
+ * as does what is asked until then, and no code or token that belongs to the old provider reaches the new one.
+ * What was answered before is on its way to the asker's loop still. */
+void okta_close(struct okta *self);
+
 /* What an answer means (design section 6, "what counts as a no"; judged by HTTP status first). */
 enum okta_answer {
     OKTA_OK,

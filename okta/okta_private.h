@@ -40,10 +40,12 @@ struct loading { /* discovery and keys, one after the other; discovery.c */
     int64_t failures;          /* tries in a row that failed */
     struct loop_timer timer;   /* the next try */
     h2o_linklist_t waiting;    /* okta_call.wait */
+    struct fetch *fetch;       /* while running */
 };
 
 struct rekeying { /* keys anew, for a kid that we don't know; keys.c */
     bool running;
+    struct fetch *fetch;   /* while running */
     int64_t began_mono_ms; /* the last one; 0: never */
     h2o_linklist_t waiting;
 };
@@ -62,7 +64,11 @@ struct okta {
     pthread_mutex_t status_lock;
     struct okta_status status; /* under the lock */
 
+    /* Changed on the home loop when the provider changes. What began under another one is not sent on. */
+    atomic_uint epoch;
+
     /* on the home loop only */
+    bool closed; /* between okta_close and okta_renew */
     struct loop_call boot;
     h2o_linklist_t calls;       /* okta_call.link: those that are at home */
     h2o_linklist_t revocations; /* of revoke.c */
@@ -83,6 +89,7 @@ struct okta_call {
     okta_cb cb;
     void *ctx;
     atomic_int state;    /* enum call_state: decides between cancelling and answering */
+    unsigned epoch;      /* okta's when it was asked */
     h2o_mem_pool_t pool; /* goes with the call */
 
     /* at home */
@@ -147,7 +154,9 @@ struct sent call_sent(const struct okta_call *self);
 void calls_drop(struct okta *okta);
 
 /* ---- state of the provider (discovery.c, keys.c) ---- */
-void loading_boot(struct okta *self); /* the first load */
+void loading_boot(struct okta *self); /* the first load, unless one runs */
+/* Forgets the provider and its keys, and what was being learned of it; who waits fails. */
+void loading_close(struct okta *self);
 /* Goes on with next at once, or after the load that is under way or is worth a try; else the call fails. */
 void provider_wait(struct okta_call *call, void (*next)(struct okta_call *call));
 /* Goes on with next after the keys were fetched anew. False where that was done a short while ago. */
@@ -155,7 +164,7 @@ MUST_CHECK bool keys_wait(struct okta_call *call, void (*next)(struct okta_call 
 /* Counts a fetch for ourselves and judges it as a document. */
 bool document_good(struct okta *self, enum okta_endpoint endpoint,
                    const struct fetch_result *result, const struct error *err, struct answer *out);
-void keys_start(struct okta *self, const char *url, fetch_cb cb);
+struct fetch *keys_start(struct okta *self, const char *url, fetch_cb cb);
 void keys_wake(h2o_linklist_t *waiting); /* every waiting call goes on with its next */
 
 /* ---- shared bits (okta.c) ---- */

@@ -67,6 +67,7 @@ struct revocation {
     struct okta *okta;
     h2o_linklist_t link; /* in okta.revocations */
     struct secret token;
+    unsigned epoch; /* okta's when it began */
     int tries;
     struct loop_timer timer; /* the pause between two tries */
 };
@@ -102,6 +103,10 @@ static void on_tried(void *ctx, struct okta_result *result)
 
 static void try_once(struct revocation *self)
 {
+    if (self->epoch != atomic_load(&self->okta->epoch)) { /* another provider must not see it */
+        revocation_free(self);
+        return;
+    }
     self->tries++;
     okta_revoke(self->okta, self->okta->home, secret_iovec(&self->token), on_tried, self);
 }
@@ -116,7 +121,8 @@ static void on_home(struct loop_call *hop)
 void revoke_behind(struct okta *okta, h2o_iovec_t refresh_token)
 {
     struct revocation *self = h2o_mem_alloc(sizeof(*self));
-    *self = (struct revocation){.hop.run = on_home, .okta = okta};
+    *self =
+        (struct revocation){.hop.run = on_home, .okta = okta, .epoch = atomic_load(&okta->epoch)};
     secret_set(&self->token, refresh_token.base, refresh_token.len);
     loop_post(okta->home, &self->hop);
 }

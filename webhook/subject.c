@@ -186,6 +186,7 @@ struct identity *subject_map(const struct subject_rules *rules, const struct use
 {
     h2o_mem_pool_t pool;
     struct identity draft = {.uid = claims->uid,
+                             .email_verified = claims->email_verified,
                              .groups_present = claims->groups_present,
                              .learned_mono_ms = asked_mono_ms,
                              .learned_wall_ms = asked_wall_ms};
@@ -194,6 +195,27 @@ struct identity *subject_map(const struct subject_rules *rules, const struct use
     map_username(&pool, rules, claims, &draft);
     map_groups(&pool, rules, claims, &draft);
     assert((draft.username == NULL) != (draft.refusal == NULL));
+    struct identity *identity = identity_new(&draft);
+    h2o_mem_clear_pool(&pool);
+    return identity;
+}
+
+struct identity *subject_remap(const struct subject_rules *rules, const struct identity *known)
+{
+    h2o_mem_pool_t pool;
+    struct identity draft = *known;
+    struct user_claims claims = {.email_verified = known->email_verified,
+                                 .groups = known->okta_groups,
+                                 .group_count = known->okta_group_count};
+    /* those that may never be are not among okta_groups any more */
+    size_t refused = known->groups_unused + known->group_count - known->okta_group_count;
+    h2o_mem_init_pool(&pool);
+    memcpy(claims.attributes, known->attributes, sizeof(claims.attributes));
+    draft.username = draft.refusal = NULL;
+    map_username(&pool, rules, &claims, &draft);
+    map_groups(&pool, rules, &claims, &draft);
+    draft.groups_unused += refused;
+    draft.groups_suspicious = draft.groups_suspicious || known->groups_suspicious;
     struct identity *identity = identity_new(&draft);
     h2o_mem_clear_pool(&pool);
     return identity;

@@ -22,6 +22,9 @@ void subject_rules_free(struct subject_rules *self);
 struct identity *subject_map(const struct subject_rules *rules, const struct user_claims *claims,
                              int64_t asked_mono_ms, int64_t asked_wall_ms);
 
+/* What other rules make of what is known already: the same facts, of the same time. */
+struct identity *subject_remap(const struct subject_rules *rules, const struct identity *known);
+
 /* allowed_groups of users and of the cluster (exact Okta names; empty lists allow everybody). A refused username may use nothing. */
 bool subject_may_sign_in(const struct config *config, const struct identity *identity);
 bool subject_may_use(const struct config *config, const struct config_cluster *cluster,

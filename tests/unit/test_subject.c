@@ -20,10 +20,48 @@ static struct subject_rules *rules_of(struct config *config)
     return rules;
 }
 
+static void same_or_null(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL)
+        assert_true(a == b);
+    else
+        assert_string_equal(a, b);
+}
+
+/* A reload: facts that were mapped by other rules become what these rules would have made of them. */
+static void check_remap(const struct subject_rules *rules, const struct user_claims *claims,
+                        const struct identity *wanted)
+{
+    static char prefix[] = "other:", expression[] = "^[a-m]", *expressions[] = {expression};
+    struct config config = {.users = {.username_claim = USER_DISPLAY_NAME,
+                                      .username_prefix = prefix,
+                                      .groups_include = {expressions, 1},
+                                      .groups_prefix = prefix}};
+    struct subject_rules *others = rules_of(&config);
+    struct identity *before = subject_map(others, claims, 1000, 2000);
+    struct identity *after = subject_remap(rules, before);
+    same_or_null(after->username, wanted->username);
+    same_or_null(after->refusal, wanted->refusal);
+    same_or_null(after->uid, wanted->uid);
+    assert_int_equal(after->group_count, wanted->group_count);
+    for (size_t i = 0; i < wanted->group_count; i++)
+        assert_string_equal(after->groups[i], wanted->groups[i]);
+    assert_int_equal(after->okta_group_count, wanted->okta_group_count);
+    assert_int_equal(after->groups_unused, wanted->groups_unused);
+    assert_int_equal(after->groups_present, wanted->groups_present);
+    assert_int_equal(after->groups_suspicious, wanted->groups_suspicious);
+    assert_int_equal(after->learned_mono_ms, 1000);
+    assert_int_equal(after->learned_wall_ms, 2000);
+    identity_unref(before);
+    identity_unref(after);
+    subject_rules_free(others);
+}
+
 static struct identity *map(struct config *config, const struct user_claims *claims)
 {
     struct subject_rules *rules = rules_of(config);
     struct identity *identity = subject_map(rules, claims, 1000, 2000);
+    check_remap(rules, claims, identity);
     subject_rules_free(rules);
     return identity;
 }
