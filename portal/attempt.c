@@ -111,8 +111,8 @@ bool attempt_open(h2o_mem_pool_t *pool, const struct seal_keys *keys, h2o_iovec_
         !json_string(object, "return_to", &return_to, NULL) ||
         !json_int(object, "created", &found.created_ms, NULL))
         return false;
-    int64_t age_ms = now_ms - found.created_ms;
-    if (age_ms > ATTEMPT_LIFETIME_MS || age_ms < -CLOCK_STEP_MS)
+    if (found.created_ms < now_ms - ATTEMPT_LIFETIME_MS ||
+        found.created_ms > now_ms + CLOCK_STEP_MS)
         return false;
     found.return_to = return_to.base;
     *out = found;
@@ -144,10 +144,28 @@ static void drop(h2o_req_t *req, const char *cookie)
     web_set_cookie(req, cookie, h2o_iovec_init("", 0), 0);
 }
 
+/* Characters of base64url. */
+static bool is_secret_text(const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)bytes[i]) && bytes[i] != '-' && bytes[i] != '_')
+            return false;
+    return true;
+}
+
+/* What else begins with our prefix is not from us, and can't even be named in a Set-Cookie. */
+static bool is_cookie_name(h2o_iovec_t name)
+{
+    size_t prefix = strlen(ATTEMPT_COOKIE);
+    return name.len == prefix + NAME_CHARS && is_secret_text(name.base + prefix, NAME_CHARS);
+}
+
 static void on_cookie(void *ctx, h2o_iovec_t name, h2o_iovec_t value)
 {
     struct survey *self = ctx;
     struct attempt attempt;
+    if (!is_cookie_name(name))
+        return;
     const char *cookie = text_dup_iovec(&self->req->pool, name);
     if (++self->seen > LOOK_AT ||
         !attempt_open(&self->req->pool, self->keys, value, self->now_ms, &attempt))
@@ -178,12 +196,7 @@ void attempt_give(h2o_req_t *req, const struct seal_keys *keys, const struct att
 
 static bool is_state(h2o_iovec_t state)
 {
-    if (state.len != STATE_LENGTH)
-        return false;
-    for (size_t i = 0; i < state.len; i++)
-        if (!isalnum((unsigned char)state.base[i]) && state.base[i] != '-' && state.base[i] != '_')
-            return false;
-    return true;
+    return state.len == STATE_LENGTH && is_secret_text(state.base, state.len);
 }
 
 bool attempt_take(h2o_req_t *req, const struct seal_keys *keys, h2o_iovec_t state, int64_t now_ms,

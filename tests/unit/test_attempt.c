@@ -194,15 +194,64 @@ static void test_size(void **state)
     assert_true(ATTEMPT_MAX * each < 12 * 1024);
 }
 
+/* Found by tests/fuzz/cookies.c: anybody can send a cookie that begins as ours do. */
+static void test_strange_cookie_names(void **state)
+{
+    static const char *const headers[] = {
+        ATTEMPT_COOKIE "(aaaaaaa=x",
+        ATTEMPT_COOKIE "\xc3\xa4"
+                       "aaaaaa=x",
+        ATTEMPT_COOKIE "=x",
+        ATTEMPT_COOKIE "aaaa aaa=x",
+        ATTEMPT_COOKIE "aaaaaaaaa=x",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        h2o_req_t *req = h2o_mem_alloc(sizeof(*req));
+        struct attempt attempt;
+        memset(req, 0, sizeof(*req));
+        h2o_mem_init_pool(&req->pool);
+        h2o_add_header(&req->pool, &req->headers, H2O_TOKEN_COOKIE, NULL, headers[i],
+                       strlen(headers[i]));
+        attempt_new("/", NOW, &attempt);
+        attempt_give(req, keys, &attempt);
+        assert_int_equal(req->res.headers.size, 1); /* the new attempt's, and none is dropped */
+        h2o_mem_clear_pool(&req->pool);
+        free(req);
+    }
+}
+
+/* A cookie that opens says when it was made; no number may lead to an overflow. */
+static void test_impossible_times(void **state)
+{
+    static const char *const times[] = {"-9223372036854775808", "9223372036854775807", "0"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        const char *plain =
+            text_format(&pool,
+                        "{\"state\":\"%043d\",\"nonce\":\"%043d\",\"verifier\":\"%043d\","
+                        "\"return_to\":\"/\",\"created\":%s}",
+                        0, 0, 0, times[i]);
+        h2o_iovec_t sealed = seal(&pool, keys, "postern sign-in attempt", iovec_of(plain));
+        assert_false(opens(base64url_encode(&pool, sealed.base, sealed.len), NOW));
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),    TEST(test_secrets_differ_and_have_the_form),
-        TEST(test_challenge),     TEST(test_age),
-        TEST(test_changed_bytes), TEST(test_not_ours),
-        TEST(test_return_to),     TEST(test_size),
+        TEST(test_round_trip),
+        TEST(test_secrets_differ_and_have_the_form),
+        TEST(test_challenge),
+        TEST(test_age),
+        TEST(test_changed_bytes),
+        TEST(test_not_ours),
+        TEST(test_return_to),
+        TEST(test_size),
+        TEST(test_strange_cookie_names),
+        TEST(test_impossible_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
