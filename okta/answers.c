@@ -140,7 +140,7 @@ static void read_error_body(h2o_mem_pool_t *pool, h2o_iovec_t body, const struct
 }
 
 /* WWW-Authenticate: Bearer error="invalid_token", … (RFC 6750 section 3) */
-static void read_challenge(h2o_iovec_t challenge, struct complaint *out)
+static void read_challenge(h2o_iovec_t challenge, const struct sent *sent, struct complaint *out)
 {
     static const char mark[] = "error=\"";
     const char *at =
@@ -151,7 +151,7 @@ static void read_challenge(h2o_iovec_t challenge, struct complaint *out)
     size_t left = (size_t)(challenge.base + challenge.len - at);
     const char *end = memchr(at, '"', left);
     h2o_iovec_t code = h2o_iovec_init(at, end != NULL ? (size_t)(end - at) : 0);
-    if (is_code(code))
+    if (is_code(code) && !holds_secret(code, sent))
         snprintf(out->code, sizeof(out->code), "%.*s", (int)code.len, code.base);
 }
 
@@ -162,7 +162,7 @@ static void read_complaint(const struct fetch_result *result, const struct sent 
     h2o_mem_init_pool(&pool);
     *out = (struct complaint){0};
     snprintf(out->code, sizeof(out->code), "http_%d", result->status);
-    read_challenge(result->www_authenticate, out);
+    read_challenge(result->www_authenticate, sent, out);
     read_error_body(&pool, result->body, sent, out);
     h2o_mem_clear_pool(&pool);
 }
