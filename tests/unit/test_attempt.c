@@ -121,14 +121,11 @@ static void test_changed_bytes(void **state)
 
 static void test_not_ours(void **state)
 {
+    static const char short_secrets[] =
+        "{\"state\":\"short\",\"nonce\":\"short\",\"verifier\":\"short\","
+        "\"return_to\":\"/\",\"created\":1790000000000}";
     static const char *const plain[] = {
-        "",
-        "{}",
-        "[]",
-        "null",
-        "{\"state\":1}",
-        "{\"state\":\"short\",\"nonce\":\"short\",\"verifier\":\"short\",\"return_to\":\"/\","
-        "\"created\":1790000000000}",
+        "", "{}", "[]", "null", "{\"state\":1}", short_secrets,
     };
     (void)state;
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
