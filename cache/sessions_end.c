@@ -87,7 +87,7 @@ void session_unlink(struct shard *shard, struct session *session, enum session_e
 struct tidying {
     struct sessions *self;
     struct shard *shard;
-    const struct session *keep; /* a login or a grant that is not judged; NULL: none */
+    const struct session *keep; /* just added: it, or its login, is not judged; NULL: none */
     int64_t now_ms;
     struct ended_list *ended;
 };
@@ -108,7 +108,7 @@ static void tidy_login(const struct tidying *tidying, struct session *login)
     while (link != &login->grants) {
         struct session *grant = sibling_of(link);
         link = link->next;
-        if (grant != keep && session_judge(tidying->self, grant, tidying->now_ms) == SESSION_IDLE)
+        if (session_judge(tidying->self, grant, tidying->now_ms) == SESSION_IDLE)
             session_unlink(tidying->shard, grant, SESSION_IDLE_TOO_LONG, tidying->ended);
     }
     if (state == SESSION_IDLE && h2o_linklist_is_empty(&login->grants))

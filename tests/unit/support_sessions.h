@@ -27,6 +27,7 @@ struct sessions_fixture {
     } endings[64];
     /* what the last callback said */
     bool good, written;
+    unsigned yes; /* how often written was true */
     char cookie[80];
     struct session_login login;
     struct session_grant grant;
@@ -80,10 +81,10 @@ static inline int sessions_teardown(void **state)
 {
     struct sessions_fixture *self = *state;
     run_posted(self->waiter.loop); /* the store's last answers */
+    loop_free(self->waiter.loop);
     sessions_free(self->sessions);
     store_free(&self->store->store);
     seal_keys_free(self->keys);
-    loop_free(self->waiter.loop);
     free(self);
     return 0;
 }
@@ -160,6 +161,7 @@ static inline void on_done(void *ctx, bool written)
 {
     struct sessions_fixture *self = ctx;
     self->written = written;
+    self->yes += written;
     arrive(&self->waiter);
 }
 

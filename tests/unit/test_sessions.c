@@ -162,6 +162,20 @@ static void no_refresh_token_no_long_life(void **state)
     assert_int_equal(use(self, grant.id, T0 + HOUR), SESSION_OVER);
 }
 
+/* Over at once, but that is for whoever reads it to find, not for its own making. */
+static void over_from_the_start(void **state)
+{
+    struct sessions_fixture *self = *state;
+    struct provider_tokens tokens = make_tokens(NULL, T0 - 1);
+    struct session_login_input input = {"alice", &tokens, "192.0.2.7"};
+    sessions_add_login(self->sessions, self->waiter.loop, &input, T0, on_login, self);
+    provider_tokens_dispose(&tokens);
+    await(&self->waiter, 1);
+    assert_true(self->good);
+    assert_int_equal(self->ended, 0);
+    assert_int_equal(find(self, self->cookie, T0), SESSION_OVER);
+}
+
 static void using_a_grant_is_no_use_of_the_browser(void **state)
 {
     struct sessions_fixture *self = *state;
@@ -339,6 +353,17 @@ static void failed_delete_is_told_and_tried_again(void **state)
     assert_int_equal(self->ended, 2);
 }
 
+static void one_failed_delete_of_two_is_no_success(void **state)
+{
+    struct sessions_fixture *self = *state;
+    struct session_login login = add_login(self, "alice", T0);
+    add_grant(self, login.id, T0);
+    self->store->failing_deletes = 1;
+    end_login(self, login.id);
+    await(&self->waiter, 1);
+    assert_int_equal(self->yes, 0);
+}
+
 static void bad_texts_are_refused(void **state)
 {
     struct sessions_fixture *self = *state;
@@ -464,6 +489,17 @@ static void end_beats_tokens_on_their_way(void **state)
     put_tokens(self, "!", "fifth");
     await(&self->waiter, 2);
     assert_false(self->written);
+    assert_int_equal(store_count(&self->store->store), 0);
+}
+
+static void end_beats_tokens_that_were_just_stored(void **state)
+{
+    struct sessions_fixture *self = *state;
+    struct session_login login = add_login(self, "alice", T0);
+    put_tokens(self, login.id, "second"); /* stored; its answer is on the way */
+    end_login(self, login.id);
+    await(&self->waiter, 2);
+    assert_int_equal(self->yes, 1); /* the end's */
     assert_int_equal(store_count(&self->store->store), 0);
 }
 
@@ -709,6 +745,7 @@ int main(void)
         TEST(two_clocks),
         TEST(lifetime_ends_everything),
         TEST(no_refresh_token_no_long_life),
+        TEST(over_from_the_start),
         TEST(using_a_grant_is_no_use_of_the_browser),
         TEST(least_used_is_pushed_out),
         TEST(a_tiny_limit_keeps_the_newest),
@@ -718,11 +755,13 @@ int main(void)
         TEST(nothing_to_end_is_done),
         TEST(failing_store_makes_no_session),
         TEST(failed_delete_is_told_and_tried_again),
+        TEST(one_failed_delete_of_two_is_no_success),
         TEST(bad_texts_are_refused),
         TEST(tokens_are_replaced_and_survive),
         TEST(tokens_come_latest_use_first),
         TEST(tokens_that_were_not_stored_are_kept),
         TEST(end_beats_tokens_on_their_way),
+        TEST(end_beats_tokens_that_were_just_stored),
         TEST(end_beats_grant_on_its_way),
         TEST(end_beats_used_time_on_its_way),
         TEST(used_times_are_written_sparingly),

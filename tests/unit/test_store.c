@@ -431,6 +431,37 @@ static void bad_files_are_refused(void **state)
     assert_int_equal(store_count(self->store), 100);
 }
 
+static int write_and_vanish(void *arg)
+{
+    struct store_fixture child = {.is_sqlite = true};
+    memcpy(child.path, ((struct store_fixture *)arg)->path, sizeof(child.path));
+    child.waiter.loop = loop_new();
+    if (!store_sqlite_open(child.path, &child.store, NULL))
+        return 1;
+    put(&child, STORE_LOGIN, "a", "one", 0);
+    child.waiter.wanted = 1;
+    loop_run(child.waiter.loop);
+    return child.outcome == STORE_DONE ? 0 : 2;
+}
+
+/* A refusal does not even take in the log that lies beside the file. */
+static void damage_beside_a_log_is_left(void **state)
+{
+    struct store_fixture *self = *state;
+    static char bytes[1 << 20];
+    close_store(self);
+    assert_int_equal(in_child(write_and_vanish, self), 0);
+    assert_int_equal(access(beside(self, "-wal"), F_OK), 0);
+    size_t len = read_file(self->path, bytes, sizeof(bytes));
+    memset(bytes + 100, 0x5a, 40);
+    write_file(self->path, bytes, len);
+    assert_refused(self, "damaged");
+    assert_int_equal(access(beside(self, "-wal"), F_OK), 0);
+    unlink(self->path);
+    unlink(beside(self, "-wal"));
+    open_store(self);
+}
+
 static void change_database(struct store_fixture *self, const char *sql)
 {
     sqlite3 *db;
@@ -500,6 +531,7 @@ int main(void)
         SQLITE(a_full_disk_fails_and_recovers),
         SQLITE(a_flood_is_bounded),
         SQLITE(bad_files_are_refused),
+        SQLITE(damage_beside_a_log_is_left),
         SQLITE(odd_contents_are_refused),
         SQLITE(odd_paths_are_refused),
     };
