@@ -58,9 +58,11 @@ bool answer_malformed(struct answer *out, const struct error *err)
     return answer_set(out, OKTA_UNKNOWN, OUTCOME_MALFORMED, "malformed", "%s", err->text);
 }
 
-bool answer_unreachable(struct answer *out, const struct error *err, bool timed_out)
+/* The fetch thread's clock may be a little ahead of ours. */
+bool answer_unreachable(struct answer *out, const struct error *err, int64_t took_ms,
+                        int64_t timeout_ms)
 {
-    if (timed_out)
+    if (took_ms >= timeout_ms - timeout_ms / 50)
         return answer_set(out, OKTA_UNKNOWN, OUTCOME_TIMEOUT, "timeout", "%s", err->text);
     return answer_set(out, OKTA_UNKNOWN, OUTCOME_UNREACHABLE, "unreachable", "%s", err->text);
 }

@@ -41,8 +41,9 @@ bool answer_set(struct answer *out, enum okta_answer answer, enum okta_outcome o
                 const char *code, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* The same from an error that says why an answer is malformed: UNKNOWN, "malformed". */
 bool answer_malformed(struct answer *out, const struct error *err);
-/* No whole HTTP answer. */
-bool answer_unreachable(struct answer *out, const struct error *err, bool timed_out);
+/* No whole HTTP answer, after a request that had timeout_ms. */
+bool answer_unreachable(struct answer *out, const struct error *err, int64_t took_ms,
+                        int64_t timeout_ms);
 
 /* What was sent and must not come back in an error's text. */
 struct sent {

@@ -162,8 +162,8 @@ static void on_fetched(void *ctx, const struct fetch_result *result, const struc
         return;
     }
     struct answer nothing;
-    bool timed_out = clock_mono_ms() - self->asked_mono_ms >= self->asked_timeout_ms;
-    answer_unreachable(&nothing, err, timed_out);
+    answer_unreachable(&nothing, err, clock_mono_ms() - self->asked_mono_ms,
+                       self->asked_timeout_ms);
     call_judged(self, false, &nothing);
 }
 

@@ -25,9 +25,9 @@ static void on_timer(struct loop_timer *timer)
 bool document_good(struct okta *self, enum okta_endpoint endpoint,
                    const struct fetch_result *result, const struct error *err, struct answer *out)
 {
-    bool timed_out = clock_mono_ms() - self->document_asked_ms[endpoint] >= DOCUMENT_TIMEOUT_MS;
-    bool good =
-        result != NULL ? answer_document(result, out) : answer_unreachable(out, err, timed_out);
+    int64_t took_ms = clock_mono_ms() - self->document_asked_ms[endpoint];
+    bool good = result != NULL ? answer_document(result, out)
+                               : answer_unreachable(out, err, took_ms, DOCUMENT_TIMEOUT_MS);
     if (!good)
         okta_count(self, endpoint, out->outcome);
     return good;

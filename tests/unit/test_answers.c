@@ -110,11 +110,11 @@ static void test_no_answer(void **state)
     (void)state;
     struct error err = {ERROR_UPSTREAM, "acme.okta.test: connection refused"};
     struct answer answer;
-    assert_false(answer_unreachable(&answer, &err, false));
+    assert_false(answer_unreachable(&answer, &err, 9799, 10000));
     assert_int_equal(answer.answer, OKTA_UNKNOWN);
     assert_string_equal(answer.code, "unreachable");
     assert_string_equal(answer.error.text, err.text);
-    assert_false(answer_unreachable(&answer, &err, true));
+    assert_false(answer_unreachable(&answer, &err, 9999, 10000));
     assert_string_equal(answer.code, "timeout");
     assert_int_equal(answer.outcome, OUTCOME_TIMEOUT);
 }
