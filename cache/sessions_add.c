@@ -14,9 +14,10 @@ struct add {
     struct sessions *self;
     struct loop *loop;
     int64_t now_ms;
-    unsigned epoch;           /* the sessions' when it began */
-    struct session *session;  /* in the table only when it is stored */
-    char cookie[COOKIE_SIZE]; /* of a login; wiped */
+    unsigned epoch;                    /* the sessions' when it began */
+    const struct seal_keys *seal_keys; /* that its record was sealed with */
+    struct session *session;           /* in the table only when it is stored */
+    char cookie[COOKIE_SIZE];          /* of a login; wiped */
     session_login_cb login_cb;
     session_grant_cb grant_cb;
     void *ctx;
@@ -104,7 +105,8 @@ static void write_record(struct add *add, struct session_record *record, store_c
     h2o_iovec_t data;
     struct sessions *self = add->self;
     h2o_mem_init_pool(&pool);
-    bool good = session_encode(&pool, self->seal_keys, record, &data, &add->error);
+    add->seal_keys = self->seal_keys;
+    bool good = session_encode(&pool, add->seal_keys, record, &data, &add->error);
     add->session = session_new(record);
     if (good) {
         struct store_record stored = {
@@ -132,6 +134,7 @@ static void enter(struct add *add, struct shard *shard, struct session *login, u
     struct session *session = add->session;
     add->session = NULL;
     session->version = version;
+    session->unwritten = add->seal_keys != add->self->seal_keys; /* a reload came between */
     session_link(add->self, shard, session, login);
     session_limit_user(add->self, shard, session, add->now_ms, ended);
 }

@@ -30,7 +30,7 @@ struct session {
     uint64_t version;       /* of the stored record */
     int64_t stored_used_ms; /* last_used_ms as it is stored */
     bool writing;           /* a put is on its way: at most one, so that versions never conflict */
-    bool unwritten;         /* memory has tokens that the store failed to take */
+    bool unwritten; /* the store failed to take new tokens, or has it sealed with former keys */
     h2o_linklist_t waiting; /* struct session_write.link, which wait for that put */
     /* when it has left the table */
     struct session *next_ended;

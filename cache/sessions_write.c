@@ -15,6 +15,7 @@ struct session_write {
     struct sessions *self;
     struct session_record record; /* what is to be stored */
     uint64_t version;             /* what must be there */
+    bool must;                    /* a sweep is to try again if it fails */
     /* of sessions_put_tokens */
     bool has_tokens;
     struct provider_tokens tokens;
@@ -33,10 +34,13 @@ static void free_write(struct session_write *write)
 
 /* ---- sending ---- */
 
-/* With the lock: from here on the session has a put on its way. */
+/* With the lock: from here on the session has a put on its way. unwritten is cleared now and not by the
+ * answer, so that what is set meanwhile (other seal keys) stays. */
 static void prepare(struct session *session, struct session_write *write)
 {
     session->writing = true;
+    write->must = write->has_tokens || session->unwritten;
+    session->unwritten = false;
     session_record_copy(&write->record, &session->record);
     if (write->has_tokens)
         provider_tokens_copy(&write->record.tokens, &write->tokens);
@@ -69,12 +73,11 @@ static void absorb(struct session *session, const struct session_write *write,
     if (outcome == STORE_DONE) {
         session->version = version;
         session->stored_used_ms = write->record.last_used_ms;
-        session->unwritten = false;
     }
-    if (write->has_tokens && outcome != STORE_CONFLICT) {
+    if (write->must && outcome == STORE_FAILED)
+        session->unwritten = true;
+    if (write->has_tokens && outcome != STORE_CONFLICT)
         provider_tokens_copy(&session->record.tokens, &write->tokens);
-        session->unwritten = outcome == STORE_FAILED;
-    }
 }
 
 /* With the lock: the next one that waited, ready to be sent, or NULL. */

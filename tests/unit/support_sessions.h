@@ -193,3 +193,20 @@ static inline struct session_counts counts(struct sessions_fixture *self)
     sessions_count(self->sessions, &out);
     return out;
 }
+
+static inline void put_tokens(struct sessions_fixture *self, const char *login_id,
+                              const char *refresh)
+{
+    struct provider_tokens tokens = make_tokens(refresh, T0 + 2 * HOUR);
+    sessions_put_tokens(self->sessions, self->waiter.loop, login_id, &tokens, on_done, self);
+    provider_tokens_dispose(&tokens);
+}
+
+static inline void assert_refresh_token(struct sessions_fixture *self, const char *login_id,
+                                        const char *wanted)
+{
+    struct provider_tokens tokens;
+    assert_true(sessions_login_tokens(self->sessions, login_id, &tokens));
+    assert_string_equal(tokens.refresh_token.bytes, wanted);
+    provider_tokens_dispose(&tokens);
+}

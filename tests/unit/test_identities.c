@@ -453,6 +453,48 @@ static void oldest_fact_is_counted(void **state)
     assert_int_equal(numbers(self).oldest_used_ms, 0); /* since the last call */
 }
 
+/* ---- reload ---- */
+
+static struct identity *remap(void *ctx, const struct identity *old)
+{
+    ++*(unsigned *)ctx;
+    return make_identity(old->uid, old->learned_mono_ms, "remapped");
+}
+
+static void a_reload_reaches_every_user(void **state)
+{
+    struct identities_fixture *self = *state;
+    struct answer answer = {0};
+    unsigned remapped = 0;
+    char uid[32];
+    for (int i = 0; i < 200; i++) {
+        snprintf(uid, sizeof(uid), "user-%d", i);
+        put(self, uid, T0, "old");
+    }
+    wait_for(self, "new", T0, &answer);
+    identities_remap(self->identities, remap, &remapped);
+    assert_int_equal(remapped, 200);
+    assert_string_equal(peek(self, "user-7", T0 + 30 * S), "remapped");
+    self->rules.fresh_ms = 10 * S;
+    self->rules.max_age_ms = 20 * S;
+    self->rules.stale_if_error_ms = 40 * S;
+    identities_set_ages(self->identities, &self->rules);
+    assert_non_null(peek(self, "user-7", T0 + 10 * S));
+    assert_int_equal(self->load_count, 1); /* that of the new user */
+    assert_non_null(peek(self, "user-7", T0 + 11 * S));
+    assert_int_equal(self->load_count, 2);
+    assert_null(peek(self, "user-8", T0 + 21 * S));
+    identities_mark_all_due(self->identities);
+    assert_null(peek(self, "user-9", T0));
+    identities_forget_all(self->identities);
+    assert_int_equal(numbers(self).known, 0);
+    learn(self, 0, T0, "before"); /* asked before all was forgotten */
+    assert_int_equal(self->load_count, 3);
+    learn(self, 2, T0, "after");
+    await(&self->waiter, 1);
+    assert_string_equal(answer.group, "after");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, identities_setup, identities_teardown)
 
 int main(void)
@@ -480,6 +522,7 @@ int main(void)
         TEST(users_not_asked_for_go),
         TEST(memory_is_bounded),
         TEST(oldest_fact_is_counted),
+        TEST(a_reload_reaches_every_user),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
