@@ -113,7 +113,9 @@ enum judgement entry_judge(const struct identities *self, const struct entry *en
     int64_t age_ms = now_ms - entry->facts->learned_mono_ms;
     if (age_ms <= self->rules.fresh_ms && !failed)
         return ANSWER;
-    return age_ms <= self->rules.max_age_ms || failed || late ? ANSWER_AND_ASK : ASK_FIRST;
+    bool is_short = atomic_load_explicit(&self->short_of_questions, memory_order_relaxed);
+    return age_ms <= self->rules.max_age_ms || failed || late || is_short ? ANSWER_AND_ASK
+                                                                          : ASK_FIRST;
 }
 
 /* ---- facts ---- */
@@ -361,7 +363,9 @@ struct identities *identities_new(const struct identity_rules *rules, identity_l
     *self = (struct identities){.rules = {.ask_deadline_ms = rules->ask_deadline_ms,
                                           .retry_min_ms = rules->retry_min_ms,
                                           .retry_max_ms = rules->retry_max_ms,
-                                          .max_in_flight = rules->max_in_flight},
+                                          .max_in_flight = rules->max_in_flight,
+                                          .may_ask = rules->may_ask,
+                                          .may_ask_ctx = rules->may_ask_ctx},
                                 .loader = loader,
                                 .loader_ctx = loader_ctx,
                                 .now_ms = INT64_MIN};

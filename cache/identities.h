@@ -54,6 +54,11 @@ struct identity_rules {
     int64_t ask_deadline_ms;            /* 3000: how long an answer waits for a question */
     int64_t retry_min_ms, retry_max_ms; /* 5000, 60000: back-off after a failed question */
     unsigned max_in_flight;             /* 20; beyond, questions queue up, oldest facts first */
+    /* Whether one more question may be asked now; those that may not stay in the queue until the next tick, and
+     * facts that can't be renewed are answered while stale_if_error_ms allows. urgent: somebody waits. Must
+     * not block or call back. NULL: always. */
+    bool (*may_ask)(void *ctx, bool urgent);
+    void *may_ask_ctx;
 };
 struct identities *identities_new(const struct identity_rules *rules, identity_loader loader,
                                   void *loader_ctx);

@@ -42,13 +42,22 @@ void entry_ask(struct identities *self, struct entry *entry, bool first, int64_t
     }
 }
 
+/* While questions must stay in the queue, who has facts is answered with them: waiting would bring nothing. */
+static bool may_ask(struct identities *self, bool urgent)
+{
+    bool may = self->rules.may_ask == NULL || self->rules.may_ask(self->rules.may_ask_ctx, urgent);
+    atomic_store_explicit(&self->short_of_questions, !may, memory_order_relaxed);
+    return may;
+}
+
 /* The next entry whose turn it is, counted as in flight, or NULL. Its state still says queued, which holds it
  * in its table until start sets it. */
 static struct entry *take_turn(struct identities *self)
 {
     struct queued *queued = NULL;
     pthread_mutex_lock(&self->queue_mutex);
-    if (self->in_flight < self->rules.max_in_flight)
+    const struct queued *next = identity_queue_first(&self->queue);
+    if (next != NULL && self->in_flight < self->rules.max_in_flight && may_ask(self, next->first))
         queued = identity_queue_pop(&self->queue);
     if (queued != NULL)
         self->in_flight++;

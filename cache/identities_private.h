@@ -54,12 +54,15 @@ struct identities {
         _Atomic int64_t fresh_ms, max_age_ms, stale_if_error_ms;
         int64_t ask_deadline_ms, retry_min_ms, retry_max_ms;
         unsigned max_in_flight;
+        bool (*may_ask)(void *ctx, bool urgent);
+        void *may_ask_ctx;
     } rules;
     identity_loader loader;
     void *loader_ctx;
     /* The latest time that a caller named: the time for what has no caller to name it (a loader's answer).
      * The tick keeps it within a second of the clock. */
     _Atomic int64_t now_ms;
+    atomic_bool short_of_questions; /* the last one that wanted to start had to stay in the queue */
     struct identity_shard shards[IDENTITY_SHARDS];
     pthread_mutex_t queue_mutex; /* covers the following */
     struct identity_queue queue;

@@ -58,6 +58,11 @@ void identity_queue_push(struct identity_queue *self, struct queued *entry)
     sift_up(self, self->count++);
 }
 
+const struct queued *identity_queue_first(const struct identity_queue *self)
+{
+    return self->count == 0 ? NULL : self->entries[0];
+}
+
 struct queued *identity_queue_pop(struct identity_queue *self)
 {
     if (self->count == 0)

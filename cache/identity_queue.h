@@ -20,6 +20,7 @@ struct identity_queue {      /* zeroed: empty */
 };
 
 void identity_queue_push(struct identity_queue *self, struct queued *entry);
+const struct queued *identity_queue_first(const struct identity_queue *self); /* NULL: empty */
 struct queued *identity_queue_pop(struct identity_queue *self);               /* NULL: empty */
 void identity_queue_raise(struct identity_queue *self, struct queued *entry); /* makes it first */
 void identity_queue_dispose(struct identity_queue *self);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "http/web.h"
 #include "okta_private.h"
@@ -117,6 +118,7 @@ static void make_metrics(struct okta *self, struct metrics *metrics)
     }
     for (size_t b = 0; b < BUCKETS; b++) {
         atomic_init(&self->rates[b].remaining, -1);
+        budget_init(&self->rates[b].budget);
         snprintf(labels, sizeof(labels), "bucket=\"%s\"", buckets[b]);
         metrics_gauge(metrics, "postern_okta_rate_remaining",
                       "Requests that Okta's rate limit still allows, as its last answer said.",
@@ -129,19 +131,43 @@ void okta_count(struct okta *self, enum okta_endpoint endpoint, enum okta_outcom
     counter_add(self->requests[endpoint][outcome], 1);
 }
 
+static int64_t number_of(h2o_iovec_t text)
+{
+    size_t value = text.len > 0 && text.len < 11 ? h2o_strtosize(text.base, text.len) : SIZE_MAX;
+    return value == SIZE_MAX ? -1 : (int64_t)value;
+}
+
+/* By Okta's own clock, as ours may be wrong. */
+static int64_t window_left_s(const struct fetch_result *result)
+{
+    struct tm date;
+    int64_t reset_s = number_of(result->rate_reset);
+    if (reset_s < 0 || result->date.len == 0 ||
+        h2o_time_parse_rfc1123(result->date.base, result->date.len, &date) != 0)
+        return -1;
+    int64_t left_s = reset_s - (int64_t)timegm(&date);
+    return left_s < 0 ? 0 : left_s;
+}
+
 void okta_note_rate(struct okta *self, enum okta_endpoint endpoint,
                     const struct fetch_result *result)
 {
-    h2o_iovec_t text = result->rate_remaining;
-    size_t value = text.len > 0 && text.len < 10 ? h2o_strtosize(text.base, text.len) : SIZE_MAX;
-    if (value == SIZE_MAX)
+    bool token = endpoint == ENDPOINT_EXCHANGE || endpoint == ENDPOINT_REFRESH;
+    if (!token && endpoint != ENDPOINT_USERINFO)
         return;
-    if (endpoint == ENDPOINT_EXCHANGE || endpoint == ENDPOINT_REFRESH)
-        atomic_store_explicit(&self->rates[BUCKET_TOKEN].remaining, (int64_t)value,
-                              memory_order_relaxed);
-    else if (endpoint == ENDPOINT_USERINFO)
-        atomic_store_explicit(&self->rates[BUCKET_USERINFO].remaining, (int64_t)value,
-                              memory_order_relaxed);
+    struct okta_rate *rate = &self->rates[token ? BUCKET_TOKEN : BUCKET_USERINFO];
+    const struct budget_note note = {.status = result->status,
+                                     .limit = number_of(result->rate_limit),
+                                     .remaining = number_of(result->rate_remaining),
+                                     .window_left_s = window_left_s(result)};
+    budget_learn(&rate->budget, &note, clock_mono_ms());
+    if (note.remaining >= 0)
+        atomic_store_explicit(&rate->remaining, note.remaining, memory_order_relaxed);
+}
+
+bool okta_may_ask(struct okta *self, bool urgent)
+{
+    return budget_take(&self->rates[BUCKET_USERINFO].budget, urgent, clock_mono_ms());
 }
 
 /* ---- status ---- */
@@ -270,6 +296,8 @@ void okta_free(struct okta *self)
     provider_free(self->provider);
     jwks_free(self->keys);
     secret_dispose(&self->basic);
+    for (size_t b = 0; b < BUCKETS; b++)
+        budget_dispose(&self->rates[b].budget);
     pthread_mutex_destroy(&self->status_lock);
     free(self->redirect_uri);
     free(self);

@@ -99,6 +99,10 @@ struct okta_call *okta_refresh(struct okta *self, struct loop *asker, h2o_iovec_
 struct okta_call *okta_revoke(struct okta *self, struct loop *asker, h2o_iovec_t refresh_token,
                               okta_cb cb, void *ctx);
 
+/* Whether a question about an identity may be asked now, by the budget that Okta's rate limit leaves, and
+ * counts it. urgent: somebody waits for the answer. From any thread; never blocks. */
+bool okta_may_ask(struct okta *self, bool urgent);
+
 /* ---- what the portal and /readyz say; from any thread ---- */
 struct okta_status {
     bool discovered;

@@ -14,6 +14,7 @@
 #include "answers.h"
 #include "base/json.h"
 #include "base/secret.h"
+#include "budget.h"
 #include "okta/okta.h"
 #include "provider.h"
 #include "token/jwt.h"
@@ -59,6 +60,7 @@ struct okta {
     struct counter *requests[ENDPOINTS][OUTCOMES];
     struct okta_rate {
         atomic_int_fast64_t remaining; /* as the last answer said; -1: none did */
+        struct budget budget;
     } rates[BUCKETS];
 
     pthread_mutex_t status_lock;

@@ -2,6 +2,7 @@
  *
  * The refresh grant. Scope is left out, which means "as granted" (RFC 6749 section 6): asking for more than was
  * granted would be refused. Only Okta's own no ends a session (answers.c). */
+#include "base/clock.h"
 #include "base/text.h"
 #include "http/web.h"
 #include "okta_private.h"
@@ -37,8 +38,16 @@ static void ask(struct okta_call *self)
                                  .answered = on_answer});
 }
 
+/* A refresh while Okta says "too many" would be refused, and would count against the sign-ins. */
 static void begin(struct okta_call *self)
 {
+    if (budget_closed(&self->okta->rates[BUCKET_TOKEN].budget, clock_mono_ms())) {
+        struct answer answer;
+        answer_set(&answer, OKTA_UNKNOWN, OUTCOME_RATE_LIMITED, "rate_limited",
+                   "the token endpoint's rate limit is used up");
+        call_fail(self, &answer);
+        return;
+    }
     provider_wait(self, ask);
 }
 

@@ -79,6 +79,9 @@ static void on_refreshed(void *ctx, struct okta_result *result)
     } else if (result->answer != OKTA_OK) {
         fail(self, result, "refresh");
     } else {
+        /* A refresh may bring no id_token; the one that is there stays the hint for signing out of Okta. */
+        if (result->tokens->id_token.len == 0)
+            secret_copy(&result->tokens->id_token, &login->tokens.id_token);
         provider_tokens_copy(&login->tokens, result->tokens);
         self->refreshed = true;
         sessions_put_tokens(self->resolver->sessions, self->resolver->home, login->login_id,
@@ -140,4 +143,9 @@ void resolve_identity(void *ctx, const char *uid, struct identity_load *load)
     *self = (struct question){.resolver = ctx, .load = load, .call.run = on_home};
     snprintf(self->uid, sizeof(self->uid), "%s", uid);
     loop_post(self->resolver->home, &self->call);
+}
+
+bool resolve_may_ask(void *ctx, bool urgent)
+{
+    return okta_may_ask(((struct resolver *)ctx)->okta, urgent);
 }

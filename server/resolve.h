@@ -19,3 +19,5 @@ struct resolver {      /* borrowed parts */
 
 /* An identity_loader; ctx is a struct resolver. From any thread. */
 void resolve_identity(void *ctx, const char *uid, struct identity_load *load);
+/* The same resolver's answer to struct identity_rules' may_ask: what Okta's rate limit leaves. */
+bool resolve_may_ask(void *ctx, bool urgent);

@@ -255,7 +255,9 @@ static bool start_cache(struct server *self, struct error *err)
                                    .ask_deadline_ms = 3000,
                                    .retry_min_ms = 5000,
                                    .retry_max_ms = 60000,
-                                   .max_in_flight = 20};
+                                   .max_in_flight = 20,
+                                   .may_ask = resolve_may_ask,
+                                   .may_ask_ctx = &self->resolver};
     if (!sessions_new(&limits, self->store, self->seal_keys, clock_wall_ms(), on_session_ended,
                       self, &self->sessions, err))
         return false;

@@ -410,6 +410,41 @@ static void questions_queue_by_need_and_age(void **state)
     await(&self->waiter, 2);
 }
 
+static bool budget_allows;
+
+static bool may_ask(void *ctx, bool urgent)
+{
+    (void)ctx, (void)urgent;
+    return budget_allows;
+}
+
+/* Okta's rate limit is used up: ages stretch, up to stale_if_error, and nobody waits in vain. */
+static void a_short_budget_stretches_ages(void **state)
+{
+    struct identities_fixture *self = *state;
+    struct answer answer = {0};
+    self->rules.may_ask = may_ask;
+    renew(self);
+    budget_allows = false;
+    put(self, "alice", T0, "g");
+    put(self, "bob", T0, "g");
+    assert_non_null(peek(self, "alice", T0 + 45 * S));
+    assert_int_equal(self->load_count, 0);
+    assert_non_null(peek(self, "bob", T0 + 90 * S)); /* beyond max_age, and at once */
+    assert_non_null(peek(self, "alice", T0 + 600 * S));
+    assert_null(peek(self, "bob", T0 + 601 * S));
+    wait_for(self, "bob", T0 + 601 * S, &answer);
+    assert_int_equal(self->load_count, 0);
+    budget_allows = true;
+    identities_tick(self->identities, T0 + 602 * S);
+    assert_int_equal(self->load_count, 2);
+    assert_string_equal(self->loads[0].uid, "bob"); /* somebody waits for him */
+    learn(self, 0, T0 + 602 * S, "new");
+    learn(self, 1, T0 + 602 * S, "new");
+    await(&self->waiter, 1);
+    assert_true(answer.good);
+}
+
 static void users_not_asked_for_go(void **state)
 {
     struct identities_fixture *self = *state;
@@ -519,6 +554,7 @@ int main(void)
         TEST(older_facts_never_replace_later_ones),
         TEST(forgotten_is_forgotten),
         TEST(questions_queue_by_need_and_age),
+        TEST(a_short_budget_stretches_ages),
         TEST(users_not_asked_for_go),
         TEST(memory_is_bounded),
         TEST(oldest_fact_is_counted),

@@ -609,12 +609,17 @@ static void test_refresh_refused(void **state)
     plan_answer(TOKEN, 400, "{\"error\":\"invalid_grant\"}");
     refresh(self);
     expect(self, OKTA_NO, "invalid_grant");
-    plan_answer(TOKEN, 429, "{\"error\":\"invalid_grant\"}");
-    refresh(self);
-    expect(self, OKTA_UNKNOWN, "rate_limited");
     plan_answer(TOKEN, 401, "{\"errorCode\":\"invalid_client\"}");
     refresh(self);
     expect(self, OKTA_UNKNOWN, "invalid_client");
+    plan_answer(TOKEN, 429, "{\"error\":\"invalid_grant\"}");
+    refresh(self);
+    expect(self, OKTA_UNKNOWN, "rate_limited");
+    /* while Okta says "too many" nothing more is sent */
+    unsigned asked = (unsigned)plan_asked(TOKEN);
+    refresh(self);
+    expect(self, OKTA_UNKNOWN, "rate_limited");
+    assert_int_equal(plan_asked(TOKEN), asked);
 }
 
 static void test_refreshed_id_token(void **state)
