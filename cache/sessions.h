@@ -51,11 +51,14 @@ typedef void (*session_ended_cb)(void *ctx, const struct session_ended *ended);
 
 struct sessions;
 
-/* Loads the store (sessions past their limits and orphans are deleted). seal_keys and store are borrowed. */
+/* Loads the store; seal_keys and store are borrowed. Sessions past their limits are loaded too, answer as such, and
+ * are ended and told by the first sweep, which also deletes grants without a login. A record that can't be read
+ * (malformed, of a newer format, sealed with another key) is refused with its name; nothing is deleted then. */
 MUST_CHECK bool sessions_new(const struct session_limits *limits, struct store *store,
                              const struct seal_keys *seal_keys, int64_t now_ms,
                              session_ended_cb ended, void *ended_ctx, struct sessions **out,
                              struct error *err);
+/* When the loops run no more: its callbacks and its timer are on them. */
 void sessions_free(struct sessions *self);
 
 /* ---- sign-ins ---- */
@@ -129,7 +132,9 @@ struct session_tokens {
 /* At most max live logins of the user, most recently used first; returns how many were written. */
 size_t sessions_tokens(struct sessions *self, const char *uid, int64_t now_ms,
                        struct session_tokens *out, size_t max);
-/* Replaces a login's tokens in the store, then in memory, then answers; false: the login ended, or the store failed. */
+/* Replaces a login's tokens in the store, then in memory, then answers; false: the login ended, or the store failed.
+ * In the latter case memory has the new ones all the same, since the provider may have voided the old ones, and a
+ * sweep writes them. */
 void sessions_put_tokens(struct sessions *self, struct loop *loop, const char *login_id,
                          const struct provider_tokens *tokens, session_done_cb cb, void *ctx);
 /* The tokens of one login, for the hint at sign-out; false when it is not known. The caller disposes. */
@@ -148,7 +153,8 @@ void sessions_close(struct sessions *self, struct loop *loop, enum session_end r
 void sessions_open(struct sessions *self);
 
 /* ---- upkeep ---- */
-/* Ends what is past its limits; to be called every minute or so. */
+/* Ends what is past its limits, writes used-at times whose stored ones are older than a quarter of the idle limit,
+ * and tries again what the store refused; to be called every minute or so. */
 void sessions_sweep(struct sessions *self, struct loop *loop, int64_t now_ms);
 struct session_counts {
     size_t logins, grants;

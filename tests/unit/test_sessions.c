@@ -302,6 +302,9 @@ static void tokens_that_were_not_stored_are_kept(void **state)
     assert_refresh_token(self, login.id, "second");
     sessions_sweep(self->sessions, self->waiter.loop, T0 + 1);
     run_posted(self->waiter.loop);
+    unsigned puts = self->store->puts;
+    sessions_sweep(self->sessions, self->waiter.loop, T0 + 2); /* once is enough */
+    assert_int_equal(self->store->puts, puts);
     reopen_sessions(self);
     assert_refresh_token(self, login.id, "second");
 }
