@@ -3,9 +3,8 @@
  * See budget.h. A token bucket whose rate follows what Okta says. */
 #include "budget.h"
 
-#define SHARE            0.8 /* of what remains; the rest is for sign-ins */
-#define WINDOW_S         60  /* Okta's, and the longest that we believe */
-#define CLOSED_DEFAULT_S 5   /* a 429 that does not say how long */
+#define SHARE    0.8 /* of what remains; the rest is for sign-ins */
+#define WINDOW_S 60  /* Okta's, and the longest that we believe */
 
 static int64_t clamp(int64_t value, int64_t least, int64_t most)
 {
@@ -41,17 +40,19 @@ static void refill(struct budget *self, int64_t now_ms)
         self->tokens = most_tokens(self);
 }
 
-static void close_for(struct budget *self, const struct budget_note *note, int64_t now_ms)
+/* A 429 that does not say that the bucket is empty is one user's own limit (Okta allows four token requests a
+ * second for each): that user's back-off is enough. */
+static void learn_refusal(struct budget *self, const struct budget_note *note, int64_t now_ms)
 {
-    int64_t left_s = note->window_left_s >= 0 ? note->window_left_s + 1 : CLOSED_DEFAULT_S;
-    self->closed_until_ms = now_ms + clamp(left_s, 1, WINDOW_S) * 1000;
+    if (note->remaining == 0 && note->window_left_s >= 0)
+        self->closed_until_ms = now_ms + clamp(note->window_left_s + 1, 1, WINDOW_S) * 1000;
 }
 
 void budget_learn(struct budget *self, const struct budget_note *note, int64_t now_ms)
 {
     pthread_mutex_lock(&self->mutex);
     if (note->status == 429) {
-        close_for(self, note, now_ms);
+        learn_refusal(self, note, now_ms);
     } else if (note->limit > 0 && note->remaining >= 0 && note->window_left_s >= 0) {
         int64_t left_s = clamp(note->window_left_s, 1, WINDOW_S);
         if (self->limit < 0)
