@@ -17,6 +17,8 @@ const struct guard_limits GUARD_LIMITS = {
     .trickle_bytes = 4096, /* an hour of an API server's PINGs, which are no request either */
     .silence_ms = 10 * 60 * 1000,
     .flood_bytes = 2 * 1024 * 1024, /* a hundred reviews at once are a tenth of it */
+    .request_headers = 100,         /* as h2o's HTTP/1.1 has it; an API server sends eight */
+    .open_headers = 100 * 50,       /* of a hundred streams */
     .resets = 200,
     .reset_window_ms = 10 * 1000,
 };
@@ -28,6 +30,7 @@ struct noted { /* one request in flight; lives in its pool */
     struct guard *guard;
     h2o_req_t *req;
     int64_t began_ms;
+    size_t written; /* bytes on its connection by then */
 };
 
 void guard_counters(struct metrics *metrics, const char *listener,
@@ -57,7 +60,7 @@ static void end(struct guard *self, enum guard_reason reason)
     self->shut = true;
     counter_add(self->ended != NULL ? self->ended[reason] : NULL, 1);
     log_warn("connection ended", LOG_STR("reason", REASON_NAMES[reason]),
-             LOG_INT("bytes", (int64_t)self->bytes));
+             LOG_INT("bytes", (int64_t)self->unjudged));
     shutdown(h2o_socket_get_fd(self->socket), SHUT_RDWR);
 }
 
@@ -72,7 +75,8 @@ static long on_bio(BIO *bio, int operation, const char *bytes, size_t len, int a
     if (operation != (BIO_CB_READ | BIO_CB_RETURN) || result <= 0 || processed == NULL)
         return result;
     self->bytes += *processed;
-    if (self->bytes > self->limits->flood_bytes)
+    self->unjudged += *processed;
+    if (self->unjudged > self->limits->flood_bytes)
         end(self, GUARD_FLOOD);
     return self->shut ? 0 : result;
 }
@@ -101,7 +105,8 @@ static void on_request_gone(void *ctx)
 {
     struct noted *noted = ctx;
     h2o_linklist_unlink(&noted->link);
-    if (noted->req->res.status == 0) /* the client gave it up before there was an answer */
+    /* Given up before there was an answer, or before any of it could leave. */
+    if (noted->req->res.status == 0 || noted->guard->socket->bytes_written == noted->written)
         note_reset(noted->guard);
 }
 
@@ -110,16 +115,56 @@ struct guard_handler {
     struct guard *(*find)(h2o_req_t *req);
 };
 
+struct header_count {
+    const h2o_conn_t *conn;
+    size_t headers;
+};
+
+static int add_headers(h2o_req_t *req, void *ctx)
+{
+    struct header_count *count = ctx;
+    if (req->conn == count->conn)
+        count->headers += req->headers.size;
+    return 0;
+}
+
+/* The headers of all streams that are open, also of those whose request never becomes complete. */
+static size_t open_headers(const h2o_req_t *req)
+{
+    struct header_count count = {.conn = req->conn};
+    req->conn->ctx->globalconf->http2.callbacks.foreach_request(req->conn->ctx, add_headers,
+                                                                &count);
+    return count.headers;
+}
+
+/* A completed request must not make us forget what others on its connection have sent and still hold: now and
+ * then they are looked at. */
+static void judge_input(struct guard *self, const h2o_req_t *req)
+{
+    const struct guard_limits *limits = self->limits;
+    if (req->version >= 0x200 && self->unjudged <= limits->flood_bytes / 16)
+        return;
+    if (req->version >= 0x200 && open_headers(req) > limits->open_headers)
+        end(self, GUARD_FLOOD);
+    self->unjudged = 0;
+}
+
 static int on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
     struct guard *guard = ((struct guard_handler *)handler)->find(req);
     if (guard == NULL)
         return -1;
+    if (req->headers.size > guard->limits->request_headers)
+        end(guard, GUARD_FLOOD);
     struct noted *noted = h2o_mem_alloc_shared(&req->pool, sizeof(*noted), on_request_gone);
-    *noted = (struct noted){.guard = guard, .req = req, .began_ms = clock_mono_ms()};
+    *noted = (struct noted){.guard = guard,
+                            .req = req,
+                            .began_ms = clock_mono_ms(),
+                            .written = guard->socket->bytes_written};
     h2o_linklist_insert(&guard->requests, &noted->link);
     guard->completed_ms = noted->began_ms;
     guard->bytes = 0;
+    judge_input(guard, req);
     return -1; /* the next handler answers */
 }
 

@@ -20,8 +20,10 @@ struct guard_limits { /* per kind of listener */
     int64_t completion_ms; /* without completing a request, while more than trickle_bytes came */
     size_t trickle_bytes;
     int64_t silence_ms; /* without completing a request at all */
-    size_t flood_bytes; /* of ciphertext since the last completed request */
-    unsigned resets;    /* requests that the client gave up, within reset_window_ms */
+    size_t flood_bytes; /* of ciphertext, without a completed request or a look at the open ones */
+    size_t request_headers; /* of one request; over HTTP/2 h2o counts none */
+    size_t open_headers; /* of all requests of a connection that are not answered, whole or not */
+    unsigned resets;     /* requests that the client gave up, within reset_window_ms */
     int64_t reset_window_ms;
 };
 extern const struct guard_limits GUARD_LIMITS;
@@ -33,6 +35,7 @@ struct guard {
     h2o_linklist_t requests; /* in flight, oldest first */
     int64_t completed_ms;    /* monotonic: when a request last was completely received */
     size_t bytes;            /* received since then */
+    size_t unjudged;         /* received since all open requests were last looked at */
     unsigned resets;
     int64_t resets_since_ms;
     bool shut;
