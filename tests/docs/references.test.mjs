@@ -35,7 +35,7 @@ for (const file of documents) {
 }
 
 test('SECURITY.md: each cited test is there', () => {
-  const cited = [...read('SECURITY.md').matchAll(/`((?:unit|integration|data)\/[\w./-]+): ([^`]+)`/g)];
+  const cited = [...read('SECURITY.md').matchAll(/`((?:unit|integration|data|fuzz)\/[\w./-]+): ([^`]+)`/g)];
   assert.ok(cited.length > 40, `only ${cited.length} tests are cited`);
   for (const [, file, name] of cited) assert.ok(read(`tests/${file}`).includes(name), `tests/${file} has no "${name}"`);
 });
