@@ -34,6 +34,10 @@ MUST_CHECK bool seal_keys_load(const char *const *files, size_t count, struct se
                                struct error *err);
 struct seal_keys *seal_keys_random(void); /* for a store that does not outlive the process */
 void seal_keys_free(struct seal_keys *self);
+struct seal_keys *seal_keys_copy(const struct seal_keys *from);
+/* Whether self opens what former seals now. */
+bool seal_keys_open_those_of(const struct seal_keys *self, const struct seal_keys *former);
+bool seal_keys_equal(const struct seal_keys *a, const struct seal_keys *b);
 /* purpose is bound to the blob: what was sealed for one can't be opened for another. */
 h2o_iovec_t seal(h2o_mem_pool_t *pool, const struct seal_keys *keys, const char *purpose,
                  h2o_iovec_t plain);

@@ -173,6 +173,11 @@ void log_stop(void)
         pthread_join(queue.thread, NULL);
 }
 
+void log_set_level(enum log_level least)
+{
+    atomic_store(&least_level, (int)least);
+}
+
 bool log_enabled(enum log_level level)
 {
     return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);

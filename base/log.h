@@ -41,6 +41,7 @@ struct log_field {
 void log_start(int fd, enum log_level least);
 /* Writes what is queued, ends the thread; later lines are written at once again. */
 void log_stop(void);
+void log_set_level(enum log_level least); /* from any thread */
 bool log_enabled(enum log_level level);
 bool log_level_parse(const char *name, enum log_level *out); /* "debug" "info" "warn" "error" */
 /* Lines lost because the queue was full (the writer also says so in a line of its own). */

@@ -132,6 +132,34 @@ void seal_keys_free(struct seal_keys *self)
     free(self);
 }
 
+struct seal_keys *seal_keys_copy(const struct seal_keys *from)
+{
+    struct seal_keys *self = alloc_keys(from->count);
+    memcpy(self->keys, from->keys, from->count * sizeof(self->keys[0]));
+    return self;
+}
+
+static bool same_key(const struct seal_key *a, const struct seal_key *b)
+{
+    return crypto_equal(a->master, b->master, SEAL_KEY_SIZE);
+}
+
+bool seal_keys_open_those_of(const struct seal_keys *self, const struct seal_keys *former)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (same_key(&self->keys[i], &former->keys[0]))
+            return true;
+    return false;
+}
+
+bool seal_keys_equal(const struct seal_keys *a, const struct seal_keys *b)
+{
+    bool equal = a->count == b->count;
+    for (size_t i = 0; equal && i < a->count; i++)
+        equal = same_key(&a->keys[i], &b->keys[i]);
+    return equal;
+}
+
 void seal_keys_derive(const struct seal_keys *self, const char *purpose, uint8_t out[SHA256_SIZE])
 {
     hkdf(self->keys[0].master, "postern derive ", purpose, out);

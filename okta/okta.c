@@ -215,6 +215,11 @@ bool okta_settings_load(const struct config *config, struct okta_settings **out,
     return true;
 }
 
+void okta_settings_use(struct okta_settings *self, const struct config *config)
+{
+    self->config = config;
+}
+
 void okta_settings_free(struct okta_settings *self)
 {
     if (self == NULL)

@@ -33,6 +33,8 @@ void okta_free(struct okta *self); /* after the home loop has stopped */
 struct okta_settings; /* what okta_new would read of another config and its files */
 MUST_CHECK bool okta_settings_load(const struct config *config, struct okta_settings **out,
                                    struct error *err);
+/* With another config that says the same and lives longer. */
+void okta_settings_use(struct okta_settings *self, const struct config *config);
 void okta_settings_free(struct okta_settings *self); /* accepts NULL */
 /* On the home loop: takes the settings over; their config is borrowed and outlives self. */
 void okta_renew(struct okta *self, struct okta_settings *settings);

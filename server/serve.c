@@ -11,46 +11,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cache/sessions.h"
-#include "operations.h"
-#include "parts.h"
-#include "portal/portal.h"
-#include "resolve.h"
-#include "webhook/webhook.h"
-#include "worker.h"
+#include "reload.h"
+#include "server.h"
 
 #define DRAIN_MS        10000
 #define SWEEP_MS        60000
 #define TICK_MS         1000
 #define REMEMBER_TOKENS 8192
-
-struct server {
-    const struct config *config;
-    struct metrics *metrics;
-    struct seal_keys *seal_keys;
-    struct store *store;
-    struct token_keys *keys;
-    struct token_verifier *verifier;
-    struct subject_rules *rules;
-    struct fetcher *fetcher;
-    struct okta *okta;
-    struct sessions *sessions;
-    struct identities *identities;
-    struct resolver resolver;
-    struct webhook *webhook;
-    struct portal *portal;
-    struct operations operations;
-    struct listener_kind kinds[WORKER_MAX_KINDS];
-    struct listener_kind *kind_list[WORKER_MAX_KINDS];
-    size_t kind_count;
-    struct worker background, workers[LISTENER_MAX_WORKERS];
-    unsigned worker_count;
-    sem_t ready; /* posted by each thread once it runs */
-    struct loop_timer sweep, tick;
-    struct loop_call upkeep;
-    _Atomic size_t identities_known, identities_in_flight;
-    _Atomic int64_t oldest_fact_ms;
-};
 
 /* ---- files, keys, ports: no thread yet ---- */
 
@@ -63,10 +30,8 @@ static unsigned count_workers(const struct config *config)
 
 static bool open_parts(struct server *self, struct error *err)
 {
-    const struct config *config = self->config;
-    if (!parts_seal_keys(config, &self->seal_keys, err) ||
-        !subject_rules_new(config, &self->rules, err) ||
-        !token_keys_open(config->tokens.keys_directory, clock_wall_ms(), &self->keys, err))
+    const struct config *config = self->edition->config;
+    if (!token_keys_open(config->tokens.keys_directory, clock_wall_ms(), &self->keys, err))
         return false;
     self->verifier = token_verifier_new(self->keys, config->portal.url,
                                         config->tokens.leeway_ms / 1000, REMEMBER_TOKENS);
@@ -84,7 +49,7 @@ static struct listener_kind *add_kind(struct server *self, const char *name, siz
 static bool open_webhook(struct server *self, struct error *err)
 {
     SSL_CTX *tls;
-    if (!parts_webhook_tls(self->config, &tls, err))
+    if (!parts_webhook_tls(self->edition->config, &tls, err))
         return error_prefix(err, "webhook.tls");
     struct listener_kind *kind = add_kind(self, "webhook", WEBHOOK_MAX_BODY_LIBRARY);
     listener_kind_set_tls(kind, tls);
@@ -92,28 +57,30 @@ static bool open_webhook(struct server *self, struct error *err)
      * question in flight, which the API server then answers with 401. */
     kind->conf.http1.req_timeout = 120 * 1000;
     kind->conf.http2.idle_timeout = 120 * 1000;
-    return listener_kind_bind(kind, &self->config->webhook.listen, self->worker_count, err);
+    return listener_kind_bind(kind, &self->edition->config->webhook.listen, self->worker_count,
+                              err);
 }
 
 static bool open_portal(struct server *self, struct error *err)
 {
     SSL_CTX *tls;
-    if (!parts_portal_tls(self->config, &tls, err))
+    if (!parts_portal_tls(self->edition->config, &tls, err))
         return error_prefix(err, "portal.tls");
     struct listener_kind *kind = add_kind(self, "portal", PORTAL_MAX_BODY);
     listener_kind_set_tls(kind, tls);
-    return listener_kind_bind(kind, &self->config->portal.listen, self->worker_count, err);
+    return listener_kind_bind(kind, &self->edition->config->portal.listen, self->worker_count, err);
 }
 
 static bool open_listeners(struct server *self, struct error *err)
 {
-    self->worker_count = count_workers(self->config);
-    if (self->config->has_webhook && !open_webhook(self, err))
+    self->worker_count = count_workers(self->edition->config);
+    if (self->edition->config->has_webhook && !open_webhook(self, err))
         return false;
-    if (self->config->has_portal && !open_portal(self, err))
+    if (self->edition->config->has_portal && !open_portal(self, err))
         return false;
     struct listener_kind *kind = add_kind(self, "operations", 4096);
-    return listener_kind_bind(kind, &self->config->operations.listen, self->worker_count, err);
+    return listener_kind_bind(kind, &self->edition->config->operations.listen, self->worker_count,
+                              err);
 }
 
 static size_t connection_cap(const struct server *self)
@@ -137,7 +104,7 @@ static void on_session_ended(void *ctx, const struct session_ended *ended)
               LOG_STR("cluster", ended->cluster),
               LOG_STR("reason", session_end_name(ended->reason)));
     if (ended->tokens != NULL && ended->tokens->refresh_token.len != 0 &&
-        ended->reason != SESSION_REFUSED_BY_OKTA)
+        ended->reason != SESSION_REFUSED_BY_OKTA && ended->reason != SESSION_PROVIDER_CHANGED)
         okta_revoke(self->okta, self->background.loop, secret_iovec(&ended->tokens->refresh_token),
                     NULL, NULL);
 }
@@ -163,64 +130,6 @@ static void on_upkeep(struct loop_call *call)
     loop_timer_start(self->background.loop, &self->tick, TICK_MS, on_tick);
 }
 
-/* ---- metrics ---- */
-
-static double read_logins(void *ctx)
-{
-    struct session_counts counts;
-    sessions_count(((struct server *)ctx)->sessions, &counts);
-    return (double)counts.logins;
-}
-
-static double read_grants(void *ctx)
-{
-    struct session_counts counts;
-    sessions_count(((struct server *)ctx)->sessions, &counts);
-    return (double)counts.grants;
-}
-
-/* The first of its three gauges takes the numbers, as "oldest" starts anew with each look. */
-static double read_known(void *ctx)
-{
-    struct server *self = ctx;
-    struct identity_numbers numbers;
-    identities_numbers(self->identities, clock_mono_ms(), &numbers);
-    self->identities_in_flight = numbers.in_flight;
-    self->oldest_fact_ms = numbers.oldest_used_ms;
-    return (double)numbers.known;
-}
-
-static double read_in_flight(void *ctx)
-{
-    return (double)((struct server *)ctx)->identities_in_flight;
-}
-
-static double read_oldest(void *ctx)
-{
-    return (double)((struct server *)ctx)->oldest_fact_ms / 1000.0;
-}
-
-static double read_log_lost(void *ctx)
-{
-    (void)ctx;
-    return (double)log_lost();
-}
-
-static void add_gauges(struct server *self)
-{
-    struct metrics *m = self->metrics;
-    metrics_gauge(m, "postern_sessions", "Live sessions.", "kind=\"login\"", read_logins, self);
-    metrics_gauge(m, "postern_sessions", "Live sessions.", "kind=\"grant\"", read_grants, self);
-    metrics_gauge(m, "postern_identities", "Users whose groups are known.", "", read_known, self);
-    metrics_gauge(m, "postern_identities_in_flight", "Questions to Okta under way.", "",
-                  read_in_flight, self);
-    metrics_gauge(m, "postern_oldest_fact_seconds",
-                  "Age of the oldest fact used for an answer since the last scrape.", "",
-                  read_oldest, self);
-    metrics_gauge(m, "postern_log_lines_lost", "Log lines lost because the queue was full.", "",
-                  read_log_lost, self);
-}
-
 /* ---- threads ---- */
 
 static void start_background(struct server *self)
@@ -233,8 +142,8 @@ static void start_background(struct server *self)
 
 static bool start_okta(struct server *self, struct error *err)
 {
-    const struct config *config = self->config;
-    struct fetch_options options = {.ca_file = config->oidc.certificate_authority_file};
+    const struct config *config = self->edition->config;
+    struct fetch_options options = {.ca_file = NULL}; /* each request names its own */
     char redirect_uri[1024];
     snprintf(redirect_uri, sizeof(redirect_uri), "%s/auth/oidc", config->portal.url);
     if (!fetcher_start(&options, &self->fetcher, err))
@@ -243,13 +152,16 @@ static bool start_okta(struct server *self, struct error *err)
                     &self->okta, err);
 }
 
-static bool start_cache(struct server *self, struct error *err)
+struct session_limits server_session_limits(const struct config *config)
 {
-    const struct config *config = self->config;
-    struct session_limits limits = {
+    return (struct session_limits){
         config->portal.session_idle_ms, config->portal.session_kubeconfig_idle_ms,
         config->portal.session_lifetime_ms, config->portal.session_per_user};
-    struct identity_rules rules = {.fresh_ms = config->identity.fresh_ms,
+}
+
+struct identity_rules server_identity_rules(struct server *self, const struct config *config)
+{
+    return (struct identity_rules){.fresh_ms = config->identity.fresh_ms,
                                    .max_age_ms = config->identity.max_age_ms,
                                    .stale_if_error_ms = config->identity.stale_if_error_ms,
                                    .ask_deadline_ms = 3000,
@@ -258,18 +170,25 @@ static bool start_cache(struct server *self, struct error *err)
                                    .max_in_flight = 20,
                                    .may_ask = resolve_may_ask,
                                    .may_ask_ctx = &self->resolver};
-    if (!sessions_new(&limits, self->store, self->seal_keys, clock_wall_ms(), on_session_ended,
-                      self, &self->sessions, err))
+}
+
+static bool start_cache(struct server *self, struct error *err)
+{
+    const struct config *config = self->edition->config;
+    struct session_limits limits = server_session_limits(config);
+    struct identity_rules rules = server_identity_rules(self, config);
+    if (!sessions_new(&limits, self->store, self->edition->seal_keys, clock_wall_ms(),
+                      on_session_ended, self, &self->sessions, err))
         return false;
     self->resolver =
-        (struct resolver){self->background.loop, self->okta, self->sessions, self->rules};
+        (struct resolver){self->background.loop, self->okta, self->sessions, self->edition->rules};
     self->identities = identities_new(&rules, resolve_identity, &self->resolver);
     self->upkeep.run = on_upkeep;
     loop_post(self->background.loop, &self->upkeep);
     return true;
 }
 
-static struct listener_kind *find_kind(struct server *self, const char *name)
+struct listener_kind *server_kind(struct server *self, const char *name)
 {
     for (size_t i = 0; i < self->kind_count; ++i)
         if (strcmp(self->kinds[i].name, name) == 0)
@@ -277,24 +196,31 @@ static struct listener_kind *find_kind(struct server *self, const char *name)
     return NULL;
 }
 
+void server_furnish(struct server *self, struct edition *edition, const struct edition *former)
+{
+    struct decider decider = {edition->config, self->verifier, self->sessions, self->identities};
+    struct portal_parts parts = {edition->config, self->okta, self->sessions,     self->identities,
+                                 edition->rules,  self->keys, edition->seal_keys, self->metrics};
+    if (edition->config->has_webhook)
+        edition->webhook = webhook_new(&decider, self->metrics);
+    if (edition->config->has_portal)
+        edition->portal =
+            former != NULL ? portal_renew(former->portal, &parts) : portal_new(&parts);
+}
+
 static void register_handlers(struct server *self)
 {
-    struct listener_kind *webhook = find_kind(self, "webhook"), *portal = find_kind(self, "portal");
+    struct listener_kind *webhook = server_kind(self, "webhook"),
+                         *portal = server_kind(self, "portal");
     self->operations.metrics = self->metrics;
     self->operations.okta = self->okta;
     self->operations.store = self->store->ops->name;
-    operations_register(&self->operations, find_kind(self, "operations")->host, true);
-    if (webhook != NULL) {
-        struct decider decider = {self->config, self->verifier, self->sessions, self->identities};
-        self->webhook = webhook_new(&decider, self->metrics);
-        webhook_register(self->webhook, webhook->host);
-    }
+    operations_register(&self->operations, server_kind(self, "operations")->host, true);
+    if (webhook != NULL)
+        self->webhook_handler = webhook_register(self->edition->webhook, webhook->host);
     if (portal != NULL) {
-        struct portal_parts parts = {self->config, self->okta, self->sessions,  self->identities,
-                                     self->rules,  self->keys, self->seal_keys, self->metrics};
-        self->portal = portal_new(&parts);
         operations_register(&self->operations, portal->host, false);
-        portal_register(self->portal, portal->host);
+        self->portal_handler = portal_register(self->edition->portal, portal->host);
     }
     for (size_t i = 0; i < self->kind_count; ++i) { /* both reach the paths that are there now */
         web_access_log(self->kinds[i].host, self->kinds[i].name, false);
@@ -317,16 +243,17 @@ static void start_workers(struct server *self)
         sem_wait(&self->ready);
 }
 
-static bool start(struct server *self, struct error *err)
+static bool start(struct server *self, const struct config *config, struct error *err)
 {
     self->metrics = metrics_new();
-    if (!open_parts(self, err) || !open_listeners(self, err) ||
-        !parts_store(self->config, &self->store, err))
+    if (!edition_new(config, NULL, &self->edition, err) || !open_parts(self, err) ||
+        !open_listeners(self, err) || !parts_store(self->edition->config, &self->store, err))
         return false;
     start_background(self);
     if (!start_okta(self, err) || !start_cache(self, err))
         return false;
-    add_gauges(self);
+    server_add_gauges(self);
+    server_furnish(self, self->edition, NULL);
     register_handlers(self);
     start_workers(self);
     atomic_store(&self->operations.ready, true);
@@ -350,16 +277,13 @@ static void stop(struct server *self)
 
 static void free_parts(struct server *self)
 {
-    portal_free(self->portal);
-    webhook_free(self->webhook);
     identities_free(self->identities);
     sessions_free(self->sessions);
     okta_free(self->okta);
     fetcher_free(self->fetcher);
     token_verifier_free(self->verifier);
     token_keys_free(self->keys);
-    subject_rules_free(self->rules);
-    seal_keys_free(self->seal_keys);
+    edition_free(self->edition);
     metrics_free(self->metrics);
     for (size_t i = 0; i < self->kind_count; ++i)
         listener_kind_dispose(&self->kinds[i]);
@@ -378,11 +302,19 @@ static void prepare_process(sigset_t *signals)
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* never spill bodies into /tmp */
 }
 
-static void wait_for_end(const sigset_t *signals)
+/* SIGHUP reloads, and so does a file that changed; SIGTERM and SIGINT are the end. */
+static void wait_for_end(struct server *server, const sigset_t *signals)
 {
-    int signal_number = 0;
-    while (sigwait(signals, &signal_number) != 0 || signal_number == SIGHUP)
-        log_warn("SIGHUP: this version does not reload; restart to take a changed config");
+    const struct timespec pause = {.tv_sec = RELOAD_WATCH_S};
+    struct reload *reload = reload_new(server);
+    int signal_number;
+    while ((signal_number = sigtimedwait(signals, NULL, &pause)) == SIGHUP || signal_number == -1) {
+        if (signal_number == SIGHUP)
+            reload_now(reload);
+        else
+            reload_if_changed(reload);
+    }
+    reload_free(reload);
     log_info("stopping", LOG_INT("signal", signal_number));
 }
 
@@ -396,8 +328,7 @@ int serve(const struct config *config)
         level = LOG_INFO;
     prepare_process(&signals);
     log_start(STDERR_FILENO, level);
-    server.config = config;
-    if (!start(&server, &err)) {
+    if (!start(&server, config, &err)) {
         log_error("can't start", LOG_STR("reason", err.text));
         log_stop();
         fflush(NULL);
@@ -407,7 +338,7 @@ int serve(const struct config *config)
              LOG_STR("webhook", config->has_webhook ? config->webhook.listen.text : NULL),
              LOG_STR("operations", config->operations.listen.text),
              LOG_INT("workers", server.worker_count));
-    wait_for_end(&signals);
+    wait_for_end(&server, &signals);
     stop(&server);
     free_parts(&server);
     log_info("stopped");
