@@ -2,7 +2,7 @@
 add_library(postern_flags INTERFACE)
 target_compile_definitions(postern_flags INTERFACE _GNU_SOURCE H2O_USE_LIBUV=0)
 target_include_directories(postern_flags INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(postern_flags INTERFACE
+target_compile_options(postern_flags INTERFACE -UNDEBUG # asserts stay on in every build
     -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings
     -Wcast-qual -Wvla -Wimplicit-fallthrough -Wformat=2 -fno-common
     -include ${PROJECT_SOURCE_DIR}/base/banned.h
