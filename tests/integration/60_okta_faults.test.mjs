@@ -36,7 +36,7 @@ const everywhere = [
   ['404', { status: 404, body: { errorCode: 'E0000007', errorSummary: 'Not found' } }, 'refused', 'E0000007'],
   ['too many groups', { status: 400, body: tooManyGroups }, 'refused', 'too_many_groups'],
   ['hostile words', { status: 400, body: hostileWords }, 'refused', 'http_400'],
-  ['a redirect elsewhere', { status: 302, headers: { Location: 'https://evil.example/' } }, 'refused', 'http_302'],
+  ['peers 58: a redirect elsewhere', { status: 302, headers: { Location: 'https://evil.example/' } }, 'refused', 'http_302'],
   ['a reset', { reset: true }, 'unreachable', 'unreachable'],
   ['an answer cut off', { ...json('{"sub":"x"}'), truncate: 4 }, 'unreachable', 'unreachable'],
   ['an answer beyond every cap', json(JSON.stringify({ pad: 'x'.repeat(3 << 20) })), 'unreachable', 'unreachable'],
