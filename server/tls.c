@@ -82,6 +82,18 @@ static bool load_key(SSL_CTX *ctx, const char *file, struct error *err)
     return ok;
 }
 
+/* OpenSSL reads a certificate's extensions when they are first needed, under a lock of its own. Here it is one
+ * thread that does it, before all of them verify with it. */
+static void read_extensions(X509_STORE *store)
+{
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+        X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        if (certificate != NULL)
+            X509_check_purpose(certificate, -1, 0);
+    }
+}
+
 static bool load_client_cas(SSL_CTX *ctx, const struct tls_options *options, struct error *err)
 {
     struct client_cas *cas = h2o_mem_alloc(sizeof(*cas));
@@ -100,8 +112,10 @@ static bool load_client_cas(SSL_CTX *ctx, const struct tls_options *options, str
         if (X509_STORE_load_file(cas->stores[i], file) != 1 ||
             SSL_CTX_load_verify_file(ctx, file) != 1)
             return fail(err, file, "can't be used as client CA");
+        read_extensions(cas->stores[i]);
         SSL_add_file_cert_subjects_to_stack(names, file);
     }
+    read_extensions(SSL_CTX_get_cert_store(ctx));
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     /* A resumed session would bring no certificate and would not be checked for expiry again. */
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
