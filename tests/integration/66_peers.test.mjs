@@ -188,7 +188,7 @@ describe('lessons of others', { timeout: 120_000 }, () => {
     const [good] = world.postern.config.store.seal_key_files;
     const file = path.join(world.dir, 'odd-seal.key');
     const configFile = path.join(world.dir, 'odd.yaml');
-    await writeConfig(configFile, { ...world.postern.config, store: { ...world.postern.config.store, seal_key_files: [file] } });
+    await writeConfig(configFile, { ...world.postern.config, store: { ...world.postern.config.store, path: path.join(world.dir, 'odd.db'), seal_key_files: [file] } });
     const key = randomBytes(32);
     const bad = ['', key.toString('hex').slice(0, 63), key.toString('hex'), key.subarray(0, 31).toString('base64'), Buffer.concat([key, key]).toString('base64'), key.toString('base64').slice(0, -2), `${key.toString('base64')}\n${key.toString('base64')}`, `!${key.toString('base64').slice(1)}`, key];
     for (const content of bad) {
