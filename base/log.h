@@ -49,12 +49,28 @@ uint64_t log_lost(void);
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
 
+#define LOG_END                                                                                    \
+    {                                                                                              \
+        NULL, LOG_FIELD_INT, NULL, 0                                                               \
+    }
+#ifdef CPPCHECK /* which does not know __VA_OPT__; only looks, never builds */
+#define LOG_FIELDS(...)                                                                            \
+    (const struct log_field[])                                                                     \
+    {                                                                                              \
+        LOG_END, __VA_ARGS__                                                                       \
+    }
+#else
+#define LOG_FIELDS(...)                                                                            \
+    (const struct log_field[])                                                                     \
+    {                                                                                              \
+        __VA_ARGS__ __VA_OPT__(, ) LOG_END                                                         \
+    }
+#endif
+
 #define LOG_AT(level, message, ...)                                                                \
     do {                                                                                           \
         if (log_enabled(level))                                                                    \
-            log_write((level), (message),                                                          \
-                      (const struct log_field[]){                                                  \
-                          __VA_ARGS__ __VA_OPT__(, ){NULL, LOG_FIELD_INT, NULL, 0}});              \
+            log_write((level), (message), LOG_FIELDS(__VA_ARGS__));                                \
     } while (0)
 #define log_debug(message, ...) LOG_AT(LOG_DEBUG, message, __VA_ARGS__)
 #define log_info(message, ...)  LOG_AT(LOG_INFO, message, __VA_ARGS__)
@@ -63,6 +79,4 @@ void log_write(enum log_level level, const char *message, const struct log_field
 
 /* An audit line: message "audit" with "event" first. Written at every level setting. */
 void log_audit_write(const char *event, const struct log_field *fields);
-#define log_audit(event, ...)                                                                      \
-    log_audit_write((event), (const struct log_field[]){                                           \
-                                 __VA_ARGS__ __VA_OPT__(, ){NULL, LOG_FIELD_INT, NULL, 0}})
+#define log_audit(event, ...) log_audit_write((event), LOG_FIELDS(__VA_ARGS__))

@@ -164,8 +164,10 @@ static void forget_timers(struct loop *self)
 {
     for (size_t i = 0; i < DURATIONS; i++) {
         struct loop_timer *timer;
-        while ((timer = first_timer(&self->timers[i])) != NULL)
+        while ((timer = first_timer(&self->timers[i])) != NULL) {
+            assert(timer->link.prev == &self->timers[i]);
             h2o_linklist_unlink(&timer->link);
+        }
     }
 }
 

@@ -221,6 +221,7 @@ static void link_grants(struct loading *loading)
     }
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each parameter is a part of it, named once in server/ */
 bool sessions_new(const struct session_limits *limits, struct store *store,
                   const struct seal_keys *seal_keys, int64_t now_ms, session_ended_cb ended,
                   void *ended_ctx, struct sessions **out, struct error *err)
@@ -288,7 +289,7 @@ static bool read_cookie(h2o_iovec_t text, struct cookie *out)
     h2o_mem_pool_t pool;
     h2o_iovec_t bytes;
     h2o_mem_init_pool(&pool);
-    bool good = text.len == (SESSION_ID_BYTES + COOKIE_SECRET_BYTES) / 3 * 4 &&
+    bool good = text.len == (size_t)(SESSION_ID_BYTES + COOKIE_SECRET_BYTES) / 3 * 4 &&
                 base64url_decode(&pool, text, &bytes);
     if (good) {
         crypto_sha256(bytes.base + SESSION_ID_BYTES, COOKIE_SECRET_BYTES, out->secret_hash);

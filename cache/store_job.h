@@ -7,7 +7,7 @@
 #include "cache/store.h"
 
 #define STORE_ID_SIZE  64
-#define STORE_MAX_DATA (1024 * 1024)
+#define STORE_MAX_DATA ((size_t)1 << 20)
 
 struct store_job {
     struct loop_call call;

@@ -22,7 +22,7 @@
 #define SCHEMA             1
 #define BATCH_MAX          1024
 #define QUEUE_MAX          65536
-#define QUEUE_MAX_BYTES    (64 * 1024 * 1024)
+#define QUEUE_MAX_BYTES    ((size_t)64 << 20)
 #define OPEN_ATTEMPTS      10 /* a process that is just ending gets this long to let go */
 #define OPEN_ATTEMPT_MS    100
 #define HEADER_SIZE        100

@@ -2,6 +2,8 @@
  *
  * Giving a refresh token back (RFC 7009); its access tokens go with it. Where nobody waits for it, it is tried
  * MOST_TRIES times and a failure is one log line: the session is over here whatever Okta says. */
+#include <assert.h>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "http/web.h"
@@ -74,9 +76,14 @@ struct revocation {
 
 static void revocation_free(struct revocation *self)
 {
-    h2o_linklist_unlink(&self->link);
     secret_dispose(&self->token);
     free(self);
+}
+
+static void revocation_end(struct revocation *self)
+{
+    h2o_linklist_unlink(&self->link);
+    revocation_free(self);
 }
 
 static void try_once(struct revocation *self);
@@ -91,20 +98,20 @@ static void on_tried(void *ctx, struct okta_result *result)
     static const int64_t pauses_ms[MOST_TRIES - 1] = {2000, 15000};
     struct revocation *self = ctx;
     if (result->answer == OKTA_OK) {
-        revocation_free(self);
+        revocation_end(self);
     } else if (self->tries < MOST_TRIES) {
         loop_timer_start(self->okta->home, &self->timer, pauses_ms[self->tries - 1], on_pause_over);
     } else {
         log_warn("okta token not revoked", LOG_STR("code", result->code),
                  LOG_STR("reason", result->error.text), LOG_INT("tries", self->tries));
-        revocation_free(self);
+        revocation_end(self);
     }
 }
 
 static void try_once(struct revocation *self)
 {
     if (self->epoch != atomic_load(&self->okta->epoch)) { /* another provider must not see it */
-        revocation_free(self);
+        revocation_end(self);
         return;
     }
     self->tries++;
@@ -129,6 +136,11 @@ void revoke_behind(struct okta *okta, h2o_iovec_t refresh_token)
 
 void revocations_drop(struct okta *okta)
 {
-    while (!h2o_linklist_is_empty(&okta->revocations))
-        revocation_free(H2O_STRUCT_FROM_MEMBER(struct revocation, link, okta->revocations.next));
+    while (!h2o_linklist_is_empty(&okta->revocations)) {
+        struct revocation *self =
+            H2O_STRUCT_FROM_MEMBER(struct revocation, link, okta->revocations.next);
+        assert(self->link.prev == &okta->revocations);
+        h2o_linklist_unlink(&self->link);
+        revocation_free(self);
+    }
 }

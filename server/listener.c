@@ -144,7 +144,8 @@ static int open_socket(const struct config_address *address, bool reuse_port, st
         errno = reason;
     }
     if (fd < 0)
-        error_set(err, ERROR_UPSTREAM, "can't listen on %s: %s", address->text, strerror(errno));
+        error_set(err, ERROR_UPSTREAM, "can't listen on %s: %s", address->text,
+                  strerror(errno)); /* NOLINT: safe in glibc since 2.32 */
     freeaddrinfo(info);
     return fd;
 }
@@ -173,8 +174,8 @@ void listener_kind_init(struct listener_kind *kind, const char *name, size_t max
     kind->conf.server_name = h2o_iovec_init(NULL, 0); /* no Server header */
     kind->conf.max_request_entity_size = max_body;
     kind->conf.http1.upgrade_to_http2 = 0;
-    kind->conf.http1.req_timeout = 30 * 1000;
-    kind->conf.http2.graceful_shutdown_timeout = 5 * 1000;
+    kind->conf.http1.req_timeout = 30000;
+    kind->conf.http2.graceful_shutdown_timeout = 5000;
     kind->host =
         h2o_config_register_host(&kind->conf, h2o_iovec_init(H2O_STRLIT("default")), 65535);
 }

@@ -263,8 +263,8 @@ static bool signature_good(const char *token, const struct jwk *key)
 bool jwt_verify(h2o_mem_pool_t *pool, const struct jwks *keys, h2o_iovec_t token,
                 struct json **claims, bool *unknown_kid, struct error *err)
 {
-    struct jwt_parts parts;
-    h2o_iovec_t kid;
+    struct jwt_parts parts = {0};
+    h2o_iovec_t kid = {0};
     struct json *found;
     *unknown_kid = false;
     if (!jwt_split(pool, token, JWT_MAX_BYTES, &parts, err) ||

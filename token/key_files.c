@@ -120,6 +120,7 @@ static bool load_key(h2o_mem_pool_t *pool, const char *path, const char *name,
     struct token_key *key = NULL;
     bool good = parse_key(pool, secret_iovec(&file), &key, err);
     secret_dispose(&file);
+    assert(!good || key != NULL);
     size_t len = strlen(name) - strlen(SUFFIX);
     if (good && (len != KEY_KID_LEN || memcmp(name, key->kid, len) != 0)) {
         token_key_free(key);

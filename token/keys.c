@@ -132,7 +132,7 @@ bool token_key_generate(int64_t now_ms, int64_t sign_from_ms, struct token_key *
 }
 
 /* Without it OpenSSL would ask the terminal for the password of an encrypted key. */
-static int on_password(char *buffer, int size, int writing, void *ctx)
+static int on_password(char *buffer, int size, int writing, void *ctx) /* NOLINT: OpenSSL's type */
 {
     (void)buffer, (void)size, (void)writing, (void)ctx;
     return -1;
