@@ -62,8 +62,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     sem_init(&ready, 0, 0);
     struct listener_kind *kinds[] = {&kind};
-    worker = (struct worker){
-        .kinds = kinds, .kind_count = 1, .connection_cap = 1000, .ready = &ready};
+    worker =
+        (struct worker){.kinds = kinds, .kind_count = 1, .connection_cap = 1000, .ready = &ready};
     worker_start(&worker);
     sem_wait(&ready);
     printf("ready\n");

@@ -18,7 +18,8 @@ struct load {
     size_t body_count;
     size_t wanted, started, finished, failed;
     int64_t *latency_us;
-    char first_answer[4096]; /* of the first request, so that the caller can see what was measured */
+    char
+        first_answer[4096]; /* of the first request, so that the caller can see what was measured */
     char first_error[256];
 };
 
@@ -56,8 +57,7 @@ static bool next(struct stream *self)
         return false;
     self->index = load->started++;
     self->received = 0;
-    curl_easy_setopt(self->easy, CURLOPT_POSTFIELDS,
-                     load->bodies[self->index % load->body_count]);
+    curl_easy_setopt(self->easy, CURLOPT_POSTFIELDS, load->bodies[self->index % load->body_count]);
     self->started_us = now_us();
     curl_multi_add_handle(self->multi, self->easy);
     return true;
@@ -148,23 +148,40 @@ static void report(struct load *load, int64_t took_us)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"url", 1, NULL, 'u'},      {"ca", 1, NULL, 'a'},          {"cert", 1, NULL, 'c'},
-        {"key", 1, NULL, 'k'},      {"bodies", 1, NULL, 'b'},      {"requests", 1, NULL, 'n'},
-        {"streams", 1, NULL, 's'},  {"connections", 1, NULL, 'm'}, {NULL, 0, NULL, 0}};
+        {"url", 1, NULL, 'u'},     {"ca", 1, NULL, 'a'},          {"cert", 1, NULL, 'c'},
+        {"key", 1, NULL, 'k'},     {"bodies", 1, NULL, 'b'},      {"requests", 1, NULL, 'n'},
+        {"streams", 1, NULL, 's'}, {"connections", 1, NULL, 'm'}, {NULL, 0, NULL, 0}};
     struct load load = {.wanted = 1000};
     size_t streams = 10, connections = 4;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
-        case 'u': load.url = optarg; break;
-        case 'a': load.ca = optarg; break;
-        case 'c': load.cert = optarg; break;
-        case 'k': load.key = optarg; break;
-        case 'b': read_bodies(&load, optarg); break;
-        case 'n': load.wanted = strtoul(optarg, NULL, 10); break;
-        case 's': streams = strtoul(optarg, NULL, 10); break;
-        case 'm': connections = strtoul(optarg, NULL, 10); break;
-        default: return 2;
+        case 'u':
+            load.url = optarg;
+            break;
+        case 'a':
+            load.ca = optarg;
+            break;
+        case 'c':
+            load.cert = optarg;
+            break;
+        case 'k':
+            load.key = optarg;
+            break;
+        case 'b':
+            read_bodies(&load, optarg);
+            break;
+        case 'n':
+            load.wanted = strtoul(optarg, NULL, 10);
+            break;
+        case 's':
+            streams = strtoul(optarg, NULL, 10);
+            break;
+        case 'm':
+            connections = strtoul(optarg, NULL, 10);
+            break;
+        default:
+            return 2;
         }
     }
     if (load.url == NULL || load.body_count == 0 || load.wanted == 0)

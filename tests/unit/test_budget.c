@@ -94,7 +94,7 @@ static void a_429_closes_until_the_window_ends(void **state)
     assert_true(budget_take(&budget, true, 21000));
     budget_learn(&budget, &(struct budget_note){429, -1, -1, -1}, 30000);
     assert_true(budget_take(&budget, true, 30000)); /* one user's limit, not the bucket's */
-    learn(&budget, 429, 0, 100000, 40000); /* nobody closes us for longer than a window */
+    learn(&budget, 429, 0, 100000, 40000);          /* nobody closes us for longer than a window */
     assert_true(budget_take(&budget, true, 100000));
     budget_dispose(&budget);
 }
