@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include "attempt.h"
+#include "cache/sessions.h"
 #include "http/web.h"
 
 #define MOST 60
@@ -39,6 +40,24 @@ static void check_lookups(h2o_req_t *req, const struct seen *seen)
             times += fuzz_same(seen->names[i], seen->names[j]);
         assert((value.base != NULL) == (times == 1));
         assert(times != 1 || value.base == seen->values[i].base);
+    }
+}
+
+/* Nobody is signed in, whatever the cookie says. */
+static void check_sessions(const struct seen *seen, const struct seal_keys *keys)
+{
+    static struct sessions *sessions;
+    static const struct session_limits limits = {1, 1, 1, 1};
+    if (sessions == NULL) {
+        bool good = sessions_new(&limits, store_memory_new(), keys, FUZZ_NOW_MS, NULL, NULL,
+                                 &sessions, NULL);
+        assert(good);
+    }
+    for (size_t i = 0; i < seen->count; i++) {
+        struct session_login login;
+        enum session_state state =
+            sessions_find_login(sessions, seen->values[i], FUZZ_NOW_MS, &login);
+        assert(state == SESSION_UNKNOWN);
     }
 }
 
@@ -87,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     }
     web_cookies_each(req, "", on_pair, &seen);
     check_lookups(req, &seen);
+    check_sessions(&seen, keys);
     sign_in(req, keys);
     check_answer(req);
     h2o_mem_clear_pool(&req->pool);

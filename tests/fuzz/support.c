@@ -48,7 +48,7 @@ h2o_iovec_t fuzz_edit(h2o_mem_pool_t *pool, h2o_iovec_t genuine, h2o_iovec_t edi
         if (at == 0xffff)
             text_add(&copy, &byte, 1);
         else
-            copy.bytes[at % copy.len] ^= byte;
+            copy.bytes[at % copy.len] = (char)(copy.bytes[at % copy.len] ^ byte);
     }
     *changed = !fuzz_same(text_iovec(&copy), genuine);
     return text_iovec(&copy);

@@ -127,7 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     if (entries[0] == NULL)
         prepare();
     h2o_mem_init_pool(&pool);
-    char mode = len > 0 ? input.base[0] : 0;
+    char mode = len > 0 ? input.base[0] : '\0';
     h2o_iovec_t rest = input;
     fuzz_byte(&rest);
     if (mode == 's')
