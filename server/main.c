@@ -17,8 +17,8 @@ static const char USAGE[] =
     "  -c, --config FILE   the configuration (YAML); docs/configuration.md lists the keys\n"
     "  -h, --help          this text\n"
     "\n"
-    "serve logs one JSON object a line on stderr and stops on SIGTERM or SIGINT after\n"
-    "finishing what is in flight.\n";
+    "serve logs one JSON object a line on stderr, reloads on SIGHUP and when a file of the\n"
+    "configuration changes, and stops on SIGTERM or SIGINT after finishing what is in flight.\n";
 
 static int usage(FILE *out, const char *complaint)
 {

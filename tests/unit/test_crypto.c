@@ -409,6 +409,29 @@ static void test_key_file_that_others_can_read_is_refused(void **state)
     unlink(file);
 }
 
+/* What a reload asks of new keys. */
+static void test_keys_are_compared(void **state)
+{
+    const char *a = key_file(*state, KEY_A);
+    struct seal_keys *one = seal_keys_random(), *other = seal_keys_random(), *loaded;
+    struct seal_keys *copy = seal_keys_copy(one);
+    h2o_iovec_t sealed = seal(*state, one, "x", iovec_of("plain")), plain;
+    assert_true(seal_keys_equal(one, copy));
+    assert_false(seal_keys_equal(one, other));
+    assert_true(seal_keys_open_those_of(copy, one));
+    assert_true(unseal(*state, copy, "x", sealed, &plain));
+    assert_false(seal_keys_open_those_of(other, one));
+    assert_true(seal_keys_load((const char *const[]){a, a}, 2, &loaded, NULL));
+    struct seal_keys *first;
+    assert_true(seal_keys_load(&a, 1, &first, NULL));
+    assert_false(seal_keys_equal(first, loaded));
+    assert_true(seal_keys_open_those_of(loaded, first));
+    struct seal_keys *all[] = {one, other, copy, loaded, first};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        seal_keys_free(all[i]);
+    unlink(a);
+}
+
 #define POOLED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -430,6 +453,7 @@ int main(void)
         POOLED(test_purpose_and_key_bind),
         cmocka_unit_test(test_derived_keys),
         POOLED(test_keys_rotate),
+        POOLED(test_keys_are_compared),
         POOLED(test_formats_are_pinned),
         POOLED(test_bad_key_files_are_named),
         POOLED(test_key_file_that_others_can_read_is_refused),
