@@ -266,6 +266,7 @@ static void on_boot(struct loop_call *call)
     loading_boot(H2O_STRUCT_FROM_MEMBER(struct okta, boot, call));
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each parameter is a part of it, named once in server/ */
 bool okta_new(const struct config *config, const char *redirect_uri, struct fetcher *fetcher,
               struct loop *home, struct metrics *metrics, struct okta **out, struct error *err)
 {

@@ -67,8 +67,9 @@ static void end(struct guard *self, enum guard_reason reason)
 /* ---- input ---- */
 
 /* OpenSSL calls this around each read of ciphertext; an error here ends the connection in h2o. */
+/* NOLINTNEXTLINE(readability-function-size): its parameters are OpenSSL's */
 static long on_bio(BIO *bio, int operation, const char *bytes, size_t len, int argi, long argl,
-                   int result, size_t *processed)
+                   int result, size_t *processed) /* NOLINT(readability-non-const-parameter) */
 {
     (void)bytes, (void)len, (void)argi, (void)argl;
     struct guard *self = (struct guard *)BIO_get_callback_arg(bio);

@@ -298,6 +298,7 @@ static void prepare_process(sigset_t *signals)
     pthread_sigmask(SIG_BLOCK, signals,
                     NULL); /* inherited by every thread: only sigwait gets them */
     signal(SIGPIPE, SIG_IGN);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
     unsetenv("SSLKEYLOGFILE"); /* libcurl would write the keys of every connection to Okta there */
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* never spill bodies into /tmp */
 }

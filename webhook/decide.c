@@ -153,6 +153,7 @@ static void on_identity(void *ctx, const struct identity *identity, const struct
     cb(cb_ctx, &verdict);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): who asks where about what, and the two ways it ends */
 struct decide_wait *decide(const struct decider *self, struct loop *loop,
                            const struct config_cluster *cluster, h2o_iovec_t token,
                            struct verdict *out, decide_cb cb, void *ctx)
