@@ -12,15 +12,15 @@
 #include "base/log.h"
 
 const struct guard_limits GUARD_LIMITS = {
-    .request_ms = 30 * 1000,
-    .completion_ms = 60 * 1000,
+    .request_ms = 30000,
+    .completion_ms = 60000,
     .trickle_bytes = 4096, /* an hour of an API server's PINGs, which are no request either */
-    .silence_ms = 10 * 60 * 1000,
-    .flood_bytes = 2 * 1024 * 1024, /* a hundred reviews at once are a tenth of it */
-    .request_headers = 100,         /* as h2o's HTTP/1.1 has it; an API server sends eight */
-    .open_headers = 100 * 50,       /* of a hundred streams */
+    .silence_ms = 600000,
+    .flood_bytes = 2097152, /* a hundred reviews at once are a tenth of it */
+    .request_headers = 100, /* as h2o's HTTP/1.1 has it; an API server sends eight */
+    .open_headers = 5000,   /* fifty on each of a hundred streams */
     .resets = 200,
-    .reset_window_ms = 10 * 1000,
+    .reset_window_ms = 10000,
 };
 
 static const char *const REASON_NAMES[GUARD_REASONS] = {"stalled", "trickle", "resets", "flood"};
