@@ -46,6 +46,10 @@ struct config_cluster {
     struct config_strings allowed_groups; /* exact Okta group names; empty: everybody */
 };
 
+/* How we prove at the token and revocation endpoints who we are. */
+enum config_client_auth { CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, PRIVATE_KEY_JWT };
+const char *config_client_auth_name(enum config_client_auth method);
+
 struct config {
     char *path; /* of the file */
 
@@ -76,7 +80,11 @@ struct config {
     struct {
         char *issuer;
         char *client_id;
-        char *client_secret_file;
+        enum config_client_auth token_endpoint_auth_method;
+        char *client_secret_file;         /* not used with private_key_jwt */
+        char *private_key_file;           /* with private_key_jwt only, as the next two */
+        char *private_key_id;             /* the kid that Okta knows the key by */
+        char *client_assertion_audience;  /* NULL: the URL that is asked */
         char *certificate_authority_file; /* NULL: the system's roots */
         bool user_in_idtoken;
         struct config_strings scopes;

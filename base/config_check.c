@@ -24,6 +24,19 @@ static void need(struct check *self, const char *key, const char *value, const c
 
 /* ---- what the blocks need of each other ---- */
 
+static void check_client_auth(struct check *self)
+{
+    const struct config *config = self->config;
+    const char *why = "it proves to the provider who we are";
+    if (config->oidc.token_endpoint_auth_method != PRIVATE_KEY_JWT) {
+        need(self, "oidc.client_secret_file", config->oidc.client_secret_file, why);
+        return;
+    }
+    need(self, "oidc.private_key_file", config->oidc.private_key_file, why);
+    need(self, "oidc.private_key_id", config->oidc.private_key_id,
+         "the provider finds the key by it");
+}
+
 static void check_blocks(struct check *self)
 {
     const struct config *config = self->config;
@@ -38,7 +51,7 @@ static void check_blocks(struct check *self)
     const char *why = "portal and webhook ask the provider who a person is";
     need(self, "oidc.issuer", config->oidc.issuer, why);
     need(self, "oidc.client_id", config->oidc.client_id, why);
-    need(self, "oidc.client_secret_file", config->oidc.client_secret_file, why);
+    check_client_auth(self);
     need(self, "tokens.keys_directory", config->tokens.keys_directory,
          "the keys that sign our tokens live there");
 }

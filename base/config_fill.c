@@ -244,6 +244,11 @@ static void fill_webhook(struct fill *self, const struct raw_webhook *raw)
     fill_tls(self, &raw->tls, &config->webhook.tls);
 }
 
+static const char *const client_auths[] = {[CLIENT_SECRET_BASIC] = "client_secret_basic",
+                                           [CLIENT_SECRET_POST] = "client_secret_post",
+                                           [PRIVATE_KEY_JWT] = "private_key_jwt",
+                                           NULL};
+
 static void fill_scopes(struct fill *self, const struct config_strings *raw)
 {
     static char openid[] = "openid", email[] = "email", profile[] = "profile", groups[] = "groups",
@@ -276,6 +281,25 @@ static void fill_claims(struct fill *self, const struct raw_claims *raw)
     config->oidc.claim_groups = text(self, "groups", raw->groups, "groups");
 }
 
+const char *config_client_auth_name(enum config_client_auth method)
+{
+    return client_auths[method];
+}
+
+static void fill_client(struct fill *self, const struct raw_oidc *raw)
+{
+    struct config *config = self->config;
+    config->oidc.client_id = text(self, "client_id", raw->client_id, NULL);
+    config->oidc.token_endpoint_auth_method = (enum config_client_auth)word(
+        self, "token_endpoint_auth_method", raw->token_endpoint_auth_method, client_auths);
+    config->oidc.client_secret_file =
+        text(self, "client_secret_file", raw->client_secret_file, NULL);
+    config->oidc.private_key_file = text(self, "private_key_file", raw->private_key_file, NULL);
+    config->oidc.private_key_id = text(self, "private_key_id", raw->private_key_id, NULL);
+    config->oidc.client_assertion_audience =
+        text(self, "client_assertion_audience", raw->client_assertion_audience, NULL);
+}
+
 /* Required wherever something is served, because both the portal and the webhook ask the provider. */
 static void fill_oidc(struct fill *self, const struct raw_oidc *raw)
 {
@@ -283,9 +307,7 @@ static void fill_oidc(struct fill *self, const struct raw_oidc *raw)
     struct config *config = self->config;
     enter(self, "oidc.");
     config->oidc.issuer = url(self, "issuer", raw->issuer, CONFIG_URL_BASE);
-    config->oidc.client_id = text(self, "client_id", raw->client_id, NULL);
-    config->oidc.client_secret_file =
-        text(self, "client_secret_file", raw->client_secret_file, NULL);
+    fill_client(self, raw);
     config->oidc.certificate_authority_file =
         text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
     config->oidc.user_in_idtoken =

@@ -81,6 +81,8 @@ struct raw_config {
     } operations;
     struct raw_oidc {
         char *issuer, *client_id, *client_secret_file, *certificate_authority_file;
+        char *token_endpoint_auth_method, *private_key_file, *private_key_id;
+        char *client_assertion_audience;
         char *user_in_idtoken;
         struct config_strings scopes;
         struct raw_claims {

@@ -113,7 +113,12 @@ static void put_oidc(struct text *out, const struct config *self)
     text_add_string(out, "oidc:\n");
     put_text(out, "  issuer", self->oidc.issuer);
     put_text(out, "  client_id", self->oidc.client_id);
+    put_text(out, "  token_endpoint_auth_method",
+             config_client_auth_name(self->oidc.token_endpoint_auth_method));
     put_text(out, "  client_secret_file", self->oidc.client_secret_file);
+    put_text(out, "  private_key_file", self->oidc.private_key_file);
+    put_text(out, "  private_key_id", self->oidc.private_key_id);
+    put_text(out, "  client_assertion_audience", self->oidc.client_assertion_audience);
     put_text(out, "  certificate_authority_file", self->oidc.certificate_authority_file);
     text_add_format(out, "  user_in_idtoken: %s\n", self->oidc.user_in_idtoken ? "true" : "false");
     put_texts(out, "  scopes", &self->oidc.scopes);

@@ -91,7 +91,11 @@ static const cyaml_schema_field_t claims_fields[] = {
 static const cyaml_schema_field_t oidc_fields[] = {
     TEXT("issuer", struct raw_oidc, issuer),
     TEXT("client_id", struct raw_oidc, client_id),
+    TEXT("token_endpoint_auth_method", struct raw_oidc, token_endpoint_auth_method),
     TEXT("client_secret_file", struct raw_oidc, client_secret_file),
+    TEXT("private_key_file", struct raw_oidc, private_key_file),
+    TEXT("private_key_id", struct raw_oidc, private_key_id),
+    TEXT("client_assertion_audience", struct raw_oidc, client_assertion_audience),
     TEXT("certificate_authority_file", struct raw_oidc, certificate_authority_file),
     TEXT("user_in_idtoken", struct raw_oidc, user_in_idtoken),
     TEXTS("scopes", struct raw_oidc, scopes),

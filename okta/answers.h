@@ -47,7 +47,7 @@ bool answer_unreachable(struct answer *out, const struct error *err, int64_t too
 
 /* What was sent and must not come back in an error's text. */
 struct sent {
-    h2o_iovec_t secrets[3]; /* {NULL, 0}: none */
+    h2o_iovec_t secrets[4]; /* {NULL, 0}: none */
 };
 
 /* The token endpoint's (a code or a refresh token was sent). On true, tokens holds what it gave, each

@@ -169,8 +169,27 @@ static void on_fetched(void *ctx, const struct fetch_result *result, const struc
     call_judged(self, false, &nothing);
 }
 
+/* Into the form, or as the header to send. Kept in the pool, as a reload may take okta's away. */
+static bool prove_client(struct okta_call *self, const struct ask *ask, h2o_iovec_t *authorization)
+{
+    struct client_proof proof;
+    struct error err;
+    if (!client_auth_prove(&self->okta->auth, ask->url, ask->form, &proof, &err)) {
+        struct answer broken;
+        answer_set(&broken, OKTA_UNKNOWN, OUTCOME_REFUSED, "client_assertion", "%s", err.text);
+        call_fail(self, &broken);
+        return false;
+    }
+    self->proof = secret_in_pool(&self->pool, proof.secret);
+    *authorization = proof.authorization;
+    return true;
+}
+
 void call_ask(struct okta_call *self, const struct ask *ask)
 {
+    h2o_iovec_t authorization = ask->authorization;
+    if (ask->form != NULL && !prove_client(self, ask, &authorization))
+        return;
     int64_t now_ms = clock_mono_ms(), left_ms = self->deadline_mono_ms - now_ms;
     self->endpoint = ask->endpoint;
     self->answered = ask->answered;
@@ -181,7 +200,7 @@ void call_ask(struct okta_call *self, const struct ask *ask)
     struct fetch_request request = {.lane = self->lane,
                                     .method = ask->form != NULL ? "POST" : "GET",
                                     .url = ask->url,
-                                    .authorization = ask->authorization,
+                                    .authorization = authorization,
                                     .ca_file = self->okta->config->oidc.certificate_authority_file,
                                     .max_body = ask->max_body,
                                     .timeout_ms = self->asked_timeout_ms};
@@ -208,15 +227,15 @@ bool call_judged(struct okta_call *self, bool good, const struct answer *answer)
 /* Percent-encoding makes three of one byte; the names and signs between them fit into the rest. */
 struct text call_form(struct okta_call *self, size_t longest)
 {
-    size_t capacity = 3 * longest + 512;
+    size_t capacity = 3 * (longest + client_auth_longest(&self->okta->auth)) + 1024;
     h2o_iovec_t room = secret_alloc_in_pool(&self->pool, capacity);
     return (struct text){.pool = &self->pool, .bytes = room.base, .capacity = capacity};
 }
 
 struct sent call_sent(const struct okta_call *self)
 {
-    return (struct sent){
-        .secrets = {self->credential, self->verifier, secret_iovec(&self->tokens.access_token)}};
+    return (struct sent){.secrets = {self->credential, self->verifier,
+                                     secret_iovec(&self->tokens.access_token), self->proof}};
 }
 
 /* ---- back at the asker ---- */

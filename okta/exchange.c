@@ -2,6 +2,7 @@
  *
  * A sign-in: the code for tokens, the id_token verified, userinfo asked. A code is redeemed once at most
  * (D2): nothing here is tried again. */
+#include "base/clock.h"
 #include "base/text.h"
 #include "claims.h"
 #include "http/web.h"
@@ -49,14 +50,13 @@ static void redeem(struct okta_call *self)
     web_form_add(&form, "code", self->credential);
     web_form_add(&form, "redirect_uri", iovec_of(redirect_uri));
     web_form_add(&form, "code_verifier", self->verifier);
+    self->result.asked_mono_ms = clock_mono_ms(); /* userinfo, if asked, is asked later */
+    self->result.asked_wall_ms = clock_wall_ms();
     call_ask(self, &(struct ask){.endpoint = ENDPOINT_EXCHANGE,
                                  .url = self->okta->provider->token_endpoint,
                                  .form = &form,
-                                 .authorization = secret_iovec(&self->okta->basic),
                                  .max_body = TOKEN_ANSWER_MAX,
                                  .answered = on_answer});
-    self->result.asked_mono_ms = self->asked_mono_ms; /* userinfo, if asked, is asked later */
-    self->result.asked_wall_ms = self->asked_wall_ms;
 }
 
 static void begin(struct okta_call *self)

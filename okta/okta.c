@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The client: made from the config, its credentials, its numbers, and what it says of itself. */
+ * The client: made from the config, its numbers, and what it says of itself. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,45 +9,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/text.h"
-#include "http/web.h"
 #include "okta_private.h"
 
 #define CA_FILE_MAX INT64_C(1048576)
-
-/* ---- credentials ---- */
-
-/* client_secret_basic: both are form-urlencoded before base64 (RFC 6749 section 2.3.1). */
-char *okta_basic(h2o_mem_pool_t *pool, const char *client_id, h2o_iovec_t client_secret)
-{
-    size_t most = 3 * (strlen(client_id) + client_secret.len) + 2;
-    struct text pair = {
-        .pool = pool, .bytes = secret_alloc_in_pool(pool, most).base, .capacity = most};
-    web_url_encode(&pair, iovec_of(client_id));
-    text_add(&pair, ":", 1);
-    web_url_encode(&pair, client_secret);
-    static const char scheme[] = "Basic ";
-    size_t prefix = sizeof(scheme) - 1;
-    char *value =
-        secret_alloc_in_pool(pool, prefix + h2o_base64_encode_capacity(pair.len) + 1).base;
-    memcpy(value, scheme, prefix);
-    h2o_base64_encode(value + prefix, pair.bytes, pair.len, 0);
-    return value;
-}
-
-static bool load_credentials(const struct config *config, struct secret *basic, struct error *err)
-{
-    struct secret client_secret = {0};
-    if (!secret_load_line(config->oidc.client_secret_file, &client_secret, err))
-        return error_prefix(err, "oidc.client_secret_file");
-    h2o_mem_pool_t pool;
-    h2o_mem_init_pool(&pool);
-    const char *value = okta_basic(&pool, config->oidc.client_id, secret_iovec(&client_secret));
-    secret_set(basic, value, strlen(value));
-    h2o_mem_clear_pool(&pool);
-    secret_dispose(&client_secret);
-    return true;
-}
 
 /* ---- check ---- */
 
@@ -80,10 +44,10 @@ static bool check_ca_file(const char *path, struct error *err)
 
 bool okta_check(const struct config *config, struct error *err)
 {
-    struct secret basic = {0};
-    if (!load_credentials(config, &basic, err))
+    struct client_auth auth;
+    if (!client_auth_load(config, &auth, err))
         return false;
-    secret_dispose(&basic);
+    client_auth_dispose(&auth);
     const char *ca_file = config->oidc.certificate_authority_file;
     if (ca_file != NULL && !check_ca_file(ca_file, err))
         return false;
@@ -200,31 +164,30 @@ void okta_set_discovered(struct okta *self)
 /* ---- reload ---- */
 
 struct okta_settings {
-    const struct config *config;
-    struct secret basic;
+    struct client_auth auth; /* which knows the config */
 };
 
 bool okta_settings_load(const struct config *config, struct okta_settings **out, struct error *err)
 {
-    struct secret basic = {0};
-    if (!okta_check(config, err) || !load_credentials(config, &basic, err))
+    struct client_auth auth;
+    if (!okta_check(config, err) || !client_auth_load(config, &auth, err))
         return false;
     struct okta_settings *self = h2o_mem_alloc(sizeof(*self));
-    *self = (struct okta_settings){config, basic};
+    *self = (struct okta_settings){auth};
     *out = self;
     return true;
 }
 
 void okta_settings_use(struct okta_settings *self, const struct config *config)
 {
-    self->config = config;
+    self->auth.config = config;
 }
 
 void okta_settings_free(struct okta_settings *self)
 {
     if (self == NULL)
         return;
-    secret_dispose(&self->basic);
+    client_auth_dispose(&self->auth);
     free(self);
 }
 
@@ -251,8 +214,10 @@ void okta_renew(struct okta *self, struct okta_settings *settings)
     if (self->closed)
         atomic_fetch_add(&self->epoch, 1); /* what was asked in between knows the old provider */
     self->closed = false;
-    self->config = settings->config;
-    secret_copy(&self->basic, &settings->basic);
+    self->config = settings->auth.config;
+    client_auth_dispose(&self->auth);
+    self->auth = settings->auth;
+    settings->auth = (struct client_auth){0}; /* taken over */
     okta_settings_free(settings);
     set_host(self);
     if (self->provider == NULL)
@@ -270,15 +235,15 @@ static void on_boot(struct loop_call *call)
 bool okta_new(const struct config *config, const char *redirect_uri, struct fetcher *fetcher,
               struct loop *home, struct metrics *metrics, struct okta **out, struct error *err)
 {
-    struct secret basic = {0};
-    if (!load_credentials(config, &basic, err))
+    struct client_auth auth;
+    if (!client_auth_load(config, &auth, err))
         return false;
     struct okta *self = h2o_mem_alloc(sizeof(*self));
     *self = (struct okta){.config = config,
                           .redirect_uri = h2o_strdup(NULL, redirect_uri, SIZE_MAX).base,
                           .fetcher = fetcher,
                           .home = home,
-                          .basic = basic,
+                          .auth = auth,
                           .boot.run = on_boot};
     pthread_mutex_init(&self->status_lock, NULL);
     h2o_linklist_init_anchor(&self->calls);
@@ -301,7 +266,7 @@ void okta_free(struct okta *self)
     provider_free(self->loading.provider);
     provider_free(self->provider);
     jwks_free(self->keys);
-    secret_dispose(&self->basic);
+    client_auth_dispose(&self->auth);
     for (size_t b = 0; b < BUCKETS; b++)
         budget_dispose(&self->rates[b].budget);
     pthread_mutex_destroy(&self->status_lock);

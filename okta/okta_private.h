@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/secret.h"
 #include "budget.h"
+#include "client_auth.h"
 #include "okta/okta.h"
 #include "provider.h"
 #include "token/jwt.h"
@@ -56,7 +57,7 @@ struct okta {
     char *redirect_uri;
     struct fetcher *fetcher;
     struct loop *home;
-    struct secret basic; /* "Basic …" for the token and revocation endpoints */
+    struct client_auth auth; /* for the token and revocation endpoints */
     struct counter *requests[ENDPOINTS][OUTCOMES];
     struct okta_rate {
         atomic_int_fast64_t remaining; /* as the last answer said; -1: none did */
@@ -115,6 +116,7 @@ struct okta_call {
     h2o_iovec_t verifier;   /* of PKCE; wiped with the pool */
     const char *state_param, *nonce, *challenge;
     const char *expected_sub; /* of a refresh or userinfo; then the id_token's */
+    h2o_iovec_t proof;        /* of our client, as it was sent last; wiped with the pool */
 
     /* the answer */
     struct json *id_claims; /* of the id_token, once it is verified */
@@ -138,18 +140,20 @@ void call_send(struct okta_call *self);
 struct ask {
     enum okta_endpoint endpoint;
     const char *url;
-    struct text *form; /* NULL: GET */
-    h2o_iovec_t authorization;
+    struct text *form;         /* of call_form, sent with our client's proof; NULL: GET */
+    h2o_iovec_t authorization; /* of a GET */
     size_t max_body;
     void (*answered)(struct okta_call *self, const struct fetch_result *result);
 };
-/* Sends a request; answered judges what comes, with call_judged. Where nothing comes the call fails by itself. */
+/* Sends a request; answered judges what comes, with call_judged. Where nothing comes the call fails by itself,
+ * perhaps before this returns: nothing of it may be touched afterwards. */
 void call_ask(struct okta_call *self, const struct ask *ask);
 /* Counts what came of the request, once for each. Returns good; else the call has failed with answer. */
 bool call_judged(struct okta_call *self, bool good, const struct answer *answer);
 void call_fail(struct okta_call *self, const struct answer *answer);
 void call_finish(struct okta_call *self); /* OKTA_OK */
-/* A text for a form that is wiped with the call; longest: of all values together, before encoding. */
+/* A text for a form that is wiped with the call; longest: of all values together, before encoding. There is
+ * room for our client's proof besides. */
 struct text call_form(struct okta_call *self, size_t longest);
 struct sent call_sent(const struct okta_call *self);
 /* Ends every call that is still at home, without a word: for okta_free. */
@@ -175,7 +179,6 @@ void okta_note_rate(struct okta *self, enum okta_endpoint endpoint,
                     const struct fetch_result *result);
 void okta_set_trouble(struct okta *self, const char *text); /* "": none */
 void okta_set_discovered(struct okta *self);
-char *okta_basic(h2o_mem_pool_t *pool, const char *client_id, h2o_iovec_t client_secret);
 
 /* ---- steps that several questions share ---- */
 /* Verifies tokens.id_token: sets id_claims and expected_sub, counts, then goes on with verified; else the call

@@ -33,7 +33,6 @@ static void ask(struct okta_call *self)
     call_ask(self, &(struct ask){.endpoint = ENDPOINT_REFRESH,
                                  .url = self->okta->provider->token_endpoint,
                                  .form = &form,
-                                 .authorization = secret_iovec(&self->okta->basic),
                                  .max_body = TOKEN_ANSWER_MAX,
                                  .answered = on_answer});
 }

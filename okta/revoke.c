@@ -37,7 +37,6 @@ static void ask(struct okta_call *self)
     call_ask(self, &(struct ask){.endpoint = ENDPOINT_REVOKE,
                                  .url = url,
                                  .form = &form,
-                                 .authorization = secret_iovec(&self->okta->basic),
                                  .max_body = REVOKE_ANSWER_MAX,
                                  .answered = on_answer});
 }

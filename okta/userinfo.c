@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Userinfo: who a person is now, after a sign-in and whenever an identity is asked for anew. */
+#include "base/clock.h"
 #include "base/text.h"
 #include "claims.h"
 #include "okta_private.h"
@@ -50,13 +51,13 @@ void userinfo_ask(struct okta_call *self, h2o_iovec_t access_token)
     h2o_iovec_t authorization = secret_alloc_in_pool(&self->pool, prefix + access_token.len);
     memcpy(authorization.base, scheme, prefix);
     h2o_memcpy(authorization.base + prefix, access_token.base, access_token.len);
+    self->result.asked_mono_ms = clock_mono_ms();
+    self->result.asked_wall_ms = clock_wall_ms();
     call_ask(self, &(struct ask){.endpoint = ENDPOINT_USERINFO,
                                  .url = url,
                                  .authorization = authorization,
                                  .max_body = USERINFO_MAX,
                                  .answered = on_answer});
-    self->result.asked_mono_ms = self->asked_mono_ms;
-    self->result.asked_wall_ms = self->asked_wall_ms;
 }
 
 static void ask(struct okta_call *self)

@@ -282,3 +282,101 @@ bool jwt_verify(h2o_mem_pool_t *pool, const struct jwks *keys, h2o_iovec_t token
     *claims = found;
     return true;
 }
+
+/* ---- assertions of our own ---- */
+
+#define ASSERTION_LIFE_S 300
+#define JTI_BYTES        16
+
+struct jwt_signer {
+    jwt_alg_t alg;
+    char *kid;
+    struct secret pem;
+};
+
+/* A pass phrase is never asked for: it would be on the terminal. */
+static int no_pass_phrase(char *buffer, int size, int writing, void *ctx)
+{
+    (void)buffer, (void)size, (void)writing, (void)ctx;
+    return -1;
+}
+
+/* JWT_ALG_NONE where the key is of no kind that we sign with. */
+static jwt_alg_t algorithm_of(const EVP_PKEY *pkey)
+{
+    char curve[32] = "";
+    if (EVP_PKEY_is_a(pkey, "RSA"))
+        return EVP_PKEY_get_bits(pkey) >= RSA_MIN_BITS && EVP_PKEY_get_bits(pkey) <= RSA_MAX_BITS
+                   ? JWT_ALG_RS256
+                   : JWT_ALG_NONE;
+    if (EVP_PKEY_is_a(pkey, "EC") &&
+        EVP_PKEY_get_group_name(pkey, curve, sizeof(curve), NULL) == 1 &&
+        strcmp(curve, SN_X9_62_prime256v1) == 0)
+        return JWT_ALG_ES256;
+    return JWT_ALG_NONE;
+}
+
+bool jwt_signer_new(h2o_iovec_t pem, const char *kid, struct jwt_signer **out, struct error *err)
+{
+    BIO *bio = BIO_new_mem_buf(pem.base, (int)pem.len);
+    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL) : NULL;
+    jwt_alg_t alg = pkey != NULL ? algorithm_of(pkey) : JWT_ALG_NONE;
+    bool is_key = pkey != NULL;
+    EVP_PKEY_free(pkey);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (!is_key)
+        return error_set(err, ERROR_BAD_INPUT, "holds no PEM private key without pass phrase");
+    if (alg == JWT_ALG_NONE)
+        return error_set(err, ERROR_BAD_INPUT,
+                         "the key is neither RSA of %d to %d bits nor EC P-256", RSA_MIN_BITS,
+                         RSA_MAX_BITS);
+    struct jwt_signer *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct jwt_signer){.alg = alg, .kid = h2o_strdup(NULL, kid, SIZE_MAX).base};
+    secret_set(&self->pem, pem.base, pem.len);
+    *out = self;
+    return true;
+}
+
+void jwt_signer_free(struct jwt_signer *self)
+{
+    if (self == NULL)
+        return;
+    secret_dispose(&self->pem);
+    free(self->kid);
+    free(self);
+}
+
+static bool fill_assertion(jwt_t *jwt, const struct jwt_signer *signer,
+                           const struct jwt_assertion *claims, const char *jti)
+{
+    return jwt_set_alg(jwt, signer->alg, (const unsigned char *)signer->pem.bytes,
+                       (int)signer->pem.len) == 0 &&
+           jwt_add_header(jwt, "kid", signer->kid) == 0 &&
+           jwt_add_grant(jwt, "iss", claims->client_id) == 0 &&
+           jwt_add_grant(jwt, "sub", claims->client_id) == 0 &&
+           jwt_add_grant(jwt, "aud", claims->audience) == 0 &&
+           jwt_add_grant(jwt, "jti", jti) == 0 &&
+           jwt_add_grant_int(jwt, "iat", (long)claims->now_s) == 0 &&
+           jwt_add_grant_int(jwt, "exp", (long)(claims->now_s + ASSERTION_LIFE_S)) == 0;
+}
+
+bool jwt_sign_assertion(h2o_mem_pool_t *pool, const struct jwt_signer *signer,
+                        const struct jwt_assertion *claims, h2o_iovec_t *out, struct error *err)
+{
+    uint8_t random[JTI_BYTES];
+    crypto_random(random, sizeof(random));
+    h2o_iovec_t jti = base64url_encode(pool, random, sizeof(random));
+    jwt_t *jwt = NULL;
+    char *encoded = NULL;
+    if (jwt_new(&jwt) == 0 && fill_assertion(jwt, signer, claims, jti.base))
+        encoded = jwt_encode_str(jwt);
+    jwt_free(jwt);
+    ERR_clear_error();
+    if (encoded == NULL)
+        return error_set(err, ERROR_INTERNAL, "the client assertion could not be signed");
+    *out = secret_in_pool(pool, iovec_of(encoded));
+    explicit_bzero(encoded, out->len);
+    free(encoded);
+    return true;
+}

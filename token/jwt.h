@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * JWTs of others (Okta's id_tokens): a strict splitter of our own, a JWKS, and libjwt for the signature.
+ * JWTs of others (Okta's id_tokens): a strict splitter of our own, a JWKS, and libjwt for the signature; and
+ * the JWTs by which we prove to Okta who we are.
  * libjwt takes the algorithm from the token and lets much through (facts/libraries.md 4), so form, header
  * and algorithm are judged here before it sees anything. */
 #pragma once
@@ -37,3 +38,19 @@ MUST_CHECK bool jwt_header_kid(h2o_mem_pool_t *pool, const struct jwt_parts *par
  * REJECTED; for a kid that is not in keys, *unknown_kid is true. Thread-safe. */
 MUST_CHECK bool jwt_verify(h2o_mem_pool_t *pool, const struct jwks *keys, h2o_iovec_t token,
                            struct json **claims, bool *unknown_kid, struct error *err);
+
+struct jwt_signer; /* a private key with its kid; immutable */
+/* pem: a private key without pass phrase, RSA >= 2048 (signs RS256) or EC P-256 (ES256). BAD_INPUT otherwise. */
+MUST_CHECK bool jwt_signer_new(h2o_iovec_t pem, const char *kid, struct jwt_signer **out,
+                               struct error *err);
+void jwt_signer_free(struct jwt_signer *self); /* wipes; accepts NULL */
+
+struct jwt_assertion {
+    const char *client_id; /* iss and sub */
+    const char *audience;
+    int64_t now_s;
+};
+/* private_key_jwt (RFC 7523): good for 5 minutes and for one use (a random jti). In pool, which wipes it. */
+MUST_CHECK bool jwt_sign_assertion(h2o_mem_pool_t *pool, const struct jwt_signer *signer,
+                                   const struct jwt_assertion *claims, h2o_iovec_t *out,
+                                   struct error *err);

@@ -50,6 +50,8 @@ const claimsOfScope = {
  *   portal      the portal's URL: its /auth/oidc and / are the registered redirect URIs
  *   people      default: samplePeople()
  *   clientId, clientSecret
+ *   clientAuth  {method, keys}: how the client proves who it is (client_secret_basic by default), and its
+ *               public keys as JWKs
  *   fatIdToken  put everything into the id_token as well
  *   rotate      a new refresh token at each refresh
  *   perMinute   rate limit of each endpoint, as Okta's bucket
@@ -238,7 +240,7 @@ class Okta {
   }
 
   async #configuration() {
-    const { portal, fatIdToken, rotate } = this.#options;
+    const { portal, fatIdToken, rotate, clientAuth = { method: 'client_secret_basic' } } = this.#options;
     const { privateKey } = await generateKeyPair('RS256', { extractable: true });
     const key = { ...await exportJWK(privateKey), kid: randomBytes(16).toString('base64url'), alg: 'RS256', use: 'sig' };
     const policy = interactionPolicy.base();
@@ -253,7 +255,8 @@ class Okta {
         post_logout_redirect_uris: [`${portal}/`, portal],
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
-        token_endpoint_auth_method: 'client_secret_basic',
+        token_endpoint_auth_method: clientAuth.method,
+        ...(clientAuth.keys && { jwks: { keys: clientAuth.keys } }),
         require_auth_time: true,
       }],
       jwks: { keys: [key] },

@@ -419,10 +419,88 @@ static void test_jwks_limits(void **state)
     assert_false(parse(f, large, &jwks, NULL));
 }
 
+/* ---- assertions of our own ---- */
+
+static h2o_iovec_t private_key_pem(h2o_mem_pool_t *pool, EVP_PKEY *pkey, const EVP_CIPHER *cipher)
+{
+    char *bytes, phrase[] = "secret";
+    BIO *bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_PrivateKey(bio, pkey, cipher,
+                                              cipher != NULL ? (unsigned char *)phrase : NULL,
+                                              cipher != NULL ? 6 : 0, NULL, NULL),
+                     1);
+    long len = BIO_get_mem_data(bio, &bytes);
+    h2o_iovec_t pem = h2o_strdup(pool, bytes, (size_t)len);
+    BIO_free(bio);
+    return pem;
+}
+
+static void expect_signed(struct fixture *f, EVP_PKEY *pkey, jwt_alg_t alg)
+{
+    const struct jwt_assertion claims = {"0oa\"1", "https://acme.okta.test/token", NOW_S};
+    const char *pem = public_pem(&f->pool, pkey);
+    struct jwt_signer *signer;
+    h2o_iovec_t token, other;
+    jwt_t *jwt;
+    assert_true(jwt_signer_new(private_key_pem(&f->pool, pkey, NULL), "kid-1", &signer, NULL));
+    assert_true(jwt_sign_assertion(&f->pool, signer, &claims, &token, NULL));
+    assert_true(jwt_sign_assertion(&f->pool, signer, &claims, &other, NULL));
+    jwt_signer_free(signer);
+    assert_int_equal(ERR_peek_error(), 0);
+    assert_int_equal(jwt_decode(&jwt, token.base, (const unsigned char *)pem, (int)strlen(pem)), 0);
+    assert_int_equal(jwt_get_alg(jwt), alg);
+    assert_string_equal(jwt_get_header(jwt, "kid"), "kid-1");
+    assert_string_equal(jwt_get_grant(jwt, "iss"), "0oa\"1");
+    assert_string_equal(jwt_get_grant(jwt, "sub"), "0oa\"1");
+    assert_string_equal(jwt_get_grant(jwt, "aud"), claims.audience);
+    assert_int_equal(jwt_get_grant_int(jwt, "iat"), NOW_S);
+    assert_int_equal(jwt_get_grant_int(jwt, "exp"), NOW_S + 300);
+    assert_int_equal(strlen(jwt_get_grant(jwt, "jti")), 22);
+    assert_string_not_equal(token.base, other.base); /* each has a jti of its own */
+    jwt_free(jwt);
+    token.base[token.len - 8] ^= 1;
+    assert_int_not_equal(jwt_decode(&jwt, token.base, (const unsigned char *)pem, (int)strlen(pem)),
+                         0);
+}
+
+static void test_assertion(void **state)
+{
+    struct fixture *f = *state;
+    EVP_PKEY *ec = EVP_EC_gen("P-256");
+    expect_signed(f, f->rsa, JWT_ALG_RS256);
+    expect_signed(f, ec, JWT_ALG_ES256);
+    EVP_PKEY_free(ec);
+}
+
+static void test_signer_refuses(void **state)
+{
+    struct fixture *f = *state;
+    EVP_PKEY *small = EVP_RSA_gen(1024), *p384 = EVP_EC_gen("P-384");
+    const h2o_iovec_t pems[] = {private_key_pem(&f->pool, small, NULL),
+                                private_key_pem(&f->pool, p384, NULL),
+                                private_key_pem(&f->pool, f->rsa, EVP_aes_128_cbc()),
+                                iovec_of(f->public_pem),
+                                iovec_of("sEcReT"),
+                                iovec_of("")};
+    for (size_t i = 0; i < sizeof(pems) / sizeof(pems[0]); i++) {
+        struct jwt_signer *signer;
+        struct error err = {0};
+        if (jwt_signer_new(pems[i], "kid-1", &signer, &err))
+            fail_msg("key %zu", i);
+        assert_int_equal(err.kind, ERROR_BAD_INPUT);
+        assert_null(strstr(err.text, "sEcReT"));
+        assert_int_equal(ERR_peek_error(), 0);
+    }
+    EVP_PKEY_free(small);
+    EVP_PKEY_free(p384);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(test_assertion),
+        TEST(test_signer_refuses),
         TEST(test_good),
         TEST(test_header),
         TEST(test_typ),

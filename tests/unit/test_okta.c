@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "okta/okta.h"
+#include "token/jwt.h"
 
 #define DISCOVERY "/.well-known/openid-configuration"
 #define TOKEN     "/oauth2/v1/token"
@@ -706,7 +707,111 @@ static void test_stop_with_questions_in_flight(void **state)
     scripted_release(); /* else the server keeps them for the next test */
 }
 
+/* ---- client authentication ---- */
+
+/* The secret does not come back in an error's text, even where Okta repeats it. */
+static void test_client_secret_post(void **state)
+{
+    struct world *self = *state;
+    static const char proof[] = "&client_id=" CLIENT "&client_secret=s3cret%2B%2F%20%25%26";
+    self->config.oidc.token_endpoint_auth_method = CLIENT_SECRET_POST;
+    start(self);
+    plan_answer(TOKEN, 401,
+                "{\"error\":\"invalid_client\",\"error_description\":\"not " SECRET "\"}");
+    refresh(self);
+    expect(self, OKTA_UNKNOWN, "invalid_client");
+    assert_null(strstr(self->result.error.text, "s3cret"));
+    assert_string_equal(
+        plan_form(&self->pool, TOKEN),
+        text_format(&self->pool, "grant_type=refresh_token&refresh_token=rT-1%s", proof));
+    okta_revoke(self->okta, self->asker, iovec_of("rT-1"), on_result, self);
+    await(self);
+    expect(self, OKTA_OK, NULL);
+    assert_string_equal(
+        plan_form(&self->pool, REVOKE),
+        text_format(&self->pool, "token=rT-1&token_type_hint=refresh_token%s", proof));
+    assert_string_equal(plan_authorization(&self->pool, TOKEN), "");
+    assert_string_equal(plan_authorization(&self->pool, REVOKE), "");
+    sign_in(self);
+    assert_non_null(strstr(plan_form(&self->pool, TOKEN), proof));
+}
+
+static void write_client_key(struct world *self)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    FILE *file = fopen(self->secret_file, "w");
+    assert_true(file != NULL && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL));
+    fclose(file);
+    EVP_PKEY_free(key);
+    self->config.oidc.token_endpoint_auth_method = PRIVATE_KEY_JWT;
+    self->config.oidc.client_secret_file = NULL;
+    self->config.oidc.private_key_file = self->secret_file;
+    self->config.oidc.private_key_id = literal("kid-1");
+}
+
+/* The form's assertion; its audience must be aud. */
+static const char *expect_assertion(struct world *self, const char *path, const char *aud)
+{
+    static const char type[] = "&client_id=" CLIENT "&client_assertion_type=urn%3Aietf%3Aparams%3A"
+                               "oauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=";
+    const char *form = plan_form(&self->pool, path), *found = strstr(form, type);
+    assert_non_null(found);
+    const char *assertion = found + sizeof(type) - 1;
+    struct jwt_parts parts;
+    struct json *claims;
+    h2o_iovec_t value;
+    assert_true(jwt_split(&self->pool, iovec_of(assertion), 8192, &parts, NULL));
+    assert_true(json_parse(&self->pool, parts.payload, NULL, &claims, NULL));
+    assert_true(json_string(claims, "aud", &value, NULL));
+    assert_string_equal(value.base, aud);
+    assert_string_equal(plan_authorization(&self->pool, path), "");
+    return assertion;
+}
+
+static void test_private_key_jwt(void **state)
+{
+    struct world *self = *state;
+    write_client_key(self);
+    start(self);
+    sign_in(self);
+    expect(self, OKTA_OK, NULL);
+    const char *token_url = scripted_url(&self->pool, TOKEN);
+    const char *first = expect_assertion(self, TOKEN, token_url);
+    refresh(self);
+    expect(self, OKTA_OK, NULL);
+    assert_string_not_equal(expect_assertion(self, TOKEN, token_url), first);
+    okta_revoke(self->okta, self->asker, iovec_of("rT-1"), on_result, self);
+    await(self);
+    expect(self, OKTA_OK, NULL);
+    expect_assertion(self, REVOKE, scripted_url(&self->pool, REVOKE));
+}
+
+static void test_assertion_audience(void **state)
+{
+    struct world *self = *state;
+    write_client_key(self);
+    self->config.oidc.client_assertion_audience = literal("https://acme.okta.test");
+    start(self);
+    refresh(self);
+    expect_assertion(self, TOKEN, "https://acme.okta.test");
+}
+
 /* ---- check ---- */
+
+static void test_check_client_key(void **state)
+{
+    struct world *self = *state;
+    struct error err = {0};
+    write_client_key(self);
+    assert_true(okta_check(&self->config, &err));
+    FILE *file = fopen(self->secret_file, "w");
+    fputs("sEcReT", file);
+    fclose(file);
+    assert_false(okta_check(&self->config, &err));
+    assert_non_null(strstr(err.text, "oidc.private_key_file"));
+    assert_non_null(strstr(err.text, self->secret_file));
+    assert_null(strstr(err.text, "sEcReT"));
+}
 
 static void test_check(void **state)
 {
@@ -766,7 +871,11 @@ int main(void)
         TEST(test_cancelled_sign_in_gives_its_tokens_back),
         TEST(test_cancelled_at_once),
         TEST(test_stop_with_questions_in_flight),
+        TEST(test_client_secret_post),
+        TEST(test_private_key_jwt),
+        TEST(test_assertion_audience),
         TEST(test_check),
+        TEST(test_check_client_key),
     };
     return cmocka_run_group_tests(tests, scripted_start, scripted_stop);
 }
