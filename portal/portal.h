@@ -14,7 +14,7 @@
 #include "token/token.h"
 #include "webhook/subject.h"
 
-#define PORTAL_MAX_BODY (64 * 1024)
+#define PORTAL_MAX_BODY ((size_t)64 * 1024)
 
 struct portal_parts { /* borrowed, shared by all threads */
     const struct config *config;

@@ -55,8 +55,8 @@ static bool open_webhook(struct server *self, struct error *err)
     listener_kind_set_tls(kind, tls);
     /* Longer than the 90 s that an API server keeps an idle connection: who closes first may cut a
      * question in flight, which the API server then answers with 401. */
-    kind->conf.http1.req_timeout = 120 * 1000;
-    kind->conf.http2.idle_timeout = 120 * 1000;
+    kind->conf.http1.req_timeout = 120000;
+    kind->conf.http2.idle_timeout = 120000;
     return listener_kind_bind(kind, &self->edition->config->webhook.listen, self->worker_count,
                               err);
 }
