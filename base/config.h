@@ -85,12 +85,17 @@ struct config {
         char *private_key_file;           /* with private_key_jwt only, as the next two */
         char *private_key_id;             /* the kid that Okta knows the key by */
         char *client_assertion_audience;  /* NULL: the URL that is asked */
-        char *certificate_authority_file; /* NULL: the system's roots */
+        char *certificate_authority_file; /* default: outgoing's */
         bool user_in_idtoken;
         struct config_strings scopes;
         char *claims[USER_ATTRIBUTES]; /* names of the claims */
         char *claim_groups;
     } oidc;
+
+    struct {
+        char *proxy;                      /* http://host:port, asked to CONNECT; NULL: none */
+        char *certificate_authority_file; /* NULL: the system's roots */
+    } outgoing;
 
     struct {
         enum user_attribute username_claim;

@@ -309,13 +309,23 @@ static void fill_oidc(struct fill *self, const struct raw_oidc *raw)
     config->oidc.issuer = url(self, "issuer", raw->issuer, CONFIG_URL_BASE);
     fill_client(self, raw);
     config->oidc.certificate_authority_file =
-        text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
+        text(self, "certificate_authority_file", raw->certificate_authority_file,
+             config->outgoing.certificate_authority_file);
     config->oidc.user_in_idtoken =
         word(self, "user_in_idtoken", raw->user_in_idtoken, booleans) == 1;
     if (config->oidc.user_in_idtoken)
         COMPLAIN(self, "user_in_idtoken", "true is not implemented in this version");
     fill_scopes(self, &raw->scopes);
     fill_claims(self, &raw->claims);
+}
+
+static void fill_outgoing(struct fill *self, const struct raw_outgoing *raw)
+{
+    struct config *config = self->config;
+    enter(self, "outgoing.");
+    config->outgoing.proxy = url(self, "proxy", raw->proxy, CONFIG_URL_PROXY);
+    config->outgoing.certificate_authority_file =
+        text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
 }
 
 static void fill_users(struct fill *self, const struct raw_users *raw)
@@ -421,6 +431,7 @@ void config_fill(struct config *config, const struct raw_config *raw,
     fill_webhook(&self, raw->webhook);
     enter(&self, "operations.");
     address(&self, raw->operations.listen, "127.0.0.1:9090", &config->operations.listen);
+    fill_outgoing(&self, &raw->outgoing);
     fill_oidc(&self, &raw->oidc);
     fill_users(&self, &raw->users);
     fill_identity(&self, &raw->identity);

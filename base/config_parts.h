@@ -89,6 +89,9 @@ struct raw_config {
             char *sub, *email, *given_name, *family_name, *display_name, *groups;
         } claims;
     } oidc;
+    struct raw_outgoing {
+        char *proxy, *certificate_authority_file;
+    } outgoing;
     struct raw_users {
         char *username_claim, *username_prefix, *groups_prefix;
         struct config_strings allowed_groups, groups_include;
@@ -122,6 +125,7 @@ enum config_url_rule {
     CONFIG_URL_ORIGIN, /* https, host and port only, as a browser sends it as Origin */
     CONFIG_URL_BASE,   /* https, perhaps a path, no slash at the end, no query or fragment */
     CONFIG_URL_LINK,   /* http or https, anything behind the host */
+    CONFIG_URL_PROXY,  /* http, host and port only */
 };
 /* What is wrong with the URL, as the end of "must …"; NULL when it is fine. */
 const char *config_url_problem(const char *url, enum config_url_rule rule);

@@ -130,6 +130,15 @@ static void put_oidc(struct text *out, const struct config *self)
     put_text(out, "    groups", self->oidc.claim_groups);
 }
 
+static void put_outgoing(struct text *out, const struct config *self)
+{
+    if (self->outgoing.proxy == NULL && self->outgoing.certificate_authority_file == NULL)
+        return; /* an empty block is none */
+    text_add_string(out, "outgoing:\n");
+    put_text(out, "  proxy", self->outgoing.proxy);
+    put_text(out, "  certificate_authority_file", self->outgoing.certificate_authority_file);
+}
+
 static void put_users(struct text *out, const struct config *self)
 {
     text_add_string(out, "users:\n");
@@ -181,6 +190,7 @@ void config_print(const struct config *self, struct text *out)
     text_add_string(out, "operations:\n");
     put_text(out, "  listen", self->operations.listen.text);
     put_oidc(out, self);
+    put_outgoing(out, self);
     put_users(out, self);
     put_ages_and_tokens(out, self);
     text_add_string(out, "store:\n");

@@ -103,6 +103,12 @@ static const cyaml_schema_field_t oidc_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t outgoing_fields[] = {
+    TEXT("proxy", struct raw_outgoing, proxy),
+    TEXT("certificate_authority_file", struct raw_outgoing, certificate_authority_file),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t users_fields[] = {
     TEXT("username_claim", struct raw_users, username_claim),
     TEXT("username_prefix", struct raw_users, username_prefix),
@@ -162,6 +168,7 @@ static const cyaml_schema_field_t config_fields[] = {
                             webhook_fields),
     MAPPING("operations", struct raw_config, operations, operations_fields),
     MAPPING("oidc", struct raw_config, oidc, oidc_fields),
+    MAPPING("outgoing", struct raw_config, outgoing, outgoing_fields),
     MAPPING("users", struct raw_config, users, users_fields),
     MAPPING("identity", struct raw_config, identity, identity_fields),
     MAPPING("tokens", struct raw_config, tokens, tokens_fields),

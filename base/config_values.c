@@ -154,23 +154,39 @@ static const char *origin_problem(const char *authority, size_t len)
     return authority[len] != '\0' ? "have nothing behind host and port, no path and no '/'" : NULL;
 }
 
+/* curl's own default port for proxies is one that nobody expects, so it has to be named. */
+static const char *proxy_problem(const char *authority, size_t len)
+{
+    size_t host_len = *authority == '[' ? strcspn(authority, "]") : 0;
+    if (authority[len] != '\0')
+        return "have nothing behind host and port, no path and no '/'";
+    return memchr(authority + host_len, ':', len - host_len) == NULL ? "name a port" : NULL;
+}
+
 const char *config_url_problem(const char *url, enum config_url_rule rule)
 {
+    static const char *const beginnings[] = {[CONFIG_URL_ORIGIN] = "begin with https://",
+                                             [CONFIG_URL_BASE] = "begin with https://",
+                                             [CONFIG_URL_LINK] = "begin with https:// or http://",
+                                             [CONFIG_URL_PROXY] = "begin with http://"};
     for (const char *c = url; *c != '\0'; c++) {
         if (!isgraph((unsigned char)*c) || strchr("\"<>\\^`{|}", *c) != NULL)
             return "be a URL: other characters have to be percent-encoded";
     }
     const char *authority = NULL;
-    if (strncmp(url, "https://", 8) == 0)
+    if (rule != CONFIG_URL_PROXY && strncmp(url, "https://", 8) == 0)
         authority = url + 8;
-    else if (rule == CONFIG_URL_LINK && strncmp(url, "http://", 7) == 0)
+    else if ((rule == CONFIG_URL_LINK || rule == CONFIG_URL_PROXY) &&
+             strncmp(url, "http://", 7) == 0)
         authority = url + 7;
     if (authority == NULL)
-        return rule == CONFIG_URL_LINK ? "begin with https:// or http://" : "begin with https://";
+        return beginnings[rule];
     size_t len = strcspn(authority, "/?#");
     const char *problem = authority_problem(authority, len);
     if (problem == NULL && rule == CONFIG_URL_ORIGIN)
         problem = origin_problem(authority, len);
+    if (problem == NULL && rule == CONFIG_URL_PROXY)
+        problem = proxy_problem(authority, len);
     if (problem != NULL || rule != CONFIG_URL_BASE)
         return problem;
     if (strpbrk(authority, "?#") != NULL)

@@ -143,7 +143,8 @@ static void start_background(struct server *self)
 static bool start_okta(struct server *self, struct error *err)
 {
     const struct config *config = self->edition->config;
-    struct fetch_options options = {.ca_file = NULL}; /* each request names its own */
+    /* Each request names its own CA, so that a reload can change it. */
+    const struct fetch_options options = {.proxy = config->outgoing.proxy};
     char redirect_uri[1024];
     snprintf(redirect_uri, sizeof(redirect_uri), "%s/auth/oidc", config->portal.url);
     if (!fetcher_start(&options, &self->fetcher, err))

@@ -142,9 +142,9 @@ static const struct {
     JUNK("? [a]\n: b", "x.yaml:1:3: a key must be a word\n"),
     JUNK("workers: !!int 3", "x.yaml:1:10: workers: YAML anchors and tags are not supported\n"),
     JUNK("workers: *a", "x.yaml:1:10: workers: YAML aliases are not supported\n"),
-    JUNK("\"a\\e[31m\": 1",
-         "x.yaml:1:1: a?[31m: unknown key (known here: portal, webhook, operations, oidc, users, "
-         "identity, tokens, store, log, workers, clusters)\n"),
+    JUNK("\"a\\e[31m\": 1", "x.yaml:1:1: a?[31m: unknown key (known here: portal, webhook, "
+                            "operations, oidc, outgoing, users, "
+                            "identity, tokens, store, log, workers, clusters)\n"),
 #undef JUNK
 };
 
@@ -525,16 +525,43 @@ static void test_urls(void **state)
     }
 }
 
+static void test_proxies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        bool fine;
+    } table[] = {
+        {"http://proxy.example.com:3128", true},
+        {"http://[2001:db8::1]:3128", true},
+        {"http://10.0.0.1:8080", true},
+        {"http://proxy.example.com", false},
+        {"http://[2001:db8::1]", false},
+        {"https://proxy.example.com:3128", false},
+        {"http://u:p@proxy.example.com:1", false},
+        {"http://proxy.example.com:3128/", false},
+        {"http://proxy.example.com:3128?x", false},
+        {"socks5://proxy.example.com:1080", false},
+        {"proxy.example.com:3128", false},
+        {"http://:3128", false},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if ((config_url_problem(table[i].url, CONFIG_URL_PROXY) == NULL) != table[i].fine)
+            fail_msg("%s", table[i].url);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken),        cmocka_unit_test(test_junk),
-        cmocka_unit_test(test_huge),          cmocka_unit_test(test_files),
-        cmocka_unit_test(test_good),          cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_everything),    cmocka_unit_test(test_complain_later),
-        cmocka_unit_test(test_durations),     cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_urls),          cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_cluster_names), cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_broken),     cmocka_unit_test(test_junk),
+        cmocka_unit_test(test_huge),       cmocka_unit_test(test_files),
+        cmocka_unit_test(test_good),       cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_everything), cmocka_unit_test(test_complain_later),
+        cmocka_unit_test(test_durations),  cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_urls),       cmocka_unit_test(test_proxies),
+        cmocka_unit_test(test_limits),     cmocka_unit_test(test_cluster_names),
+        cmocka_unit_test(test_many_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
