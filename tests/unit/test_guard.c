@@ -192,8 +192,8 @@ static void add_request(struct block *out, unsigned stream, const char *path, bo
 {
     char block[512] = {(char)0x82, (char)0x87, 0x04, (char)strlen(path)};
     size_t len = 4 + strlen(path);
-    memcpy(block + 4, path, strlen(path));
-    memcpy(block + len, "\x01\x01x", 3); /* :authority */
+    h2o_memcpy(block + 4, path, strlen(path));
+    h2o_memcpy(block + len, "\x01\x01x", 3); /* :authority */
     len += 3;
     assert_true(len + headers <= sizeof(block));
     memset(block + len, 0x90, headers);
