@@ -57,6 +57,14 @@ describe('signing in', { timeout: 120_000 }, () => {
     assert.equal(attributes.get('samesite'), 'Lax');
   });
 
+  test('peers 55: cookies with names that are almost ours harm nothing', async () => {
+    for (const name of ['__Host-postern-attempt-(x', '__Host-postern-attempt-', '__Host-postern-attempt-%00', `__Host-postern-attempt-${'a'.repeat(4000)}`]) {
+      const answer = await request(`${world.postern.url}/login`, { ca: world.ca, headers: { Cookie: `${name}=x` } });
+      assert.ok(answer.status < 500, `${name.slice(0, 40)}: ${answer.status}`);
+    }
+    assert.equal((await world.browser().get('/')).status, 200);
+  });
+
   test('each attempt has its own state, nonce and challenge', async () => {
     const browser = world.browser();
     const [first, second] = [await startSignIn(browser), await startSignIn(browser)];
