@@ -355,6 +355,8 @@ static void fill_identity(struct fill *self, const struct raw_identity *raw)
         duration(self, "stale_if_error", raw->stale_if_error, &(struct span){"10m", "0s", "1d"});
 }
 
+#define DAY_MS (24 * INT64_C(3600) * 1000)
+
 static void fill_tokens(struct fill *self, const struct raw_tokens *raw)
 {
     struct config *config = self->config;
@@ -372,6 +374,10 @@ static void fill_tokens(struct fill *self, const struct raw_tokens *raw)
         COMPLAIN(self, "algorithm", "\"%s\" is not implemented in this version; use ES256",
                  config->tokens.algorithm);
     config->tokens.keys_directory = text(self, "keys_directory", raw->keys_directory, NULL);
+    config->tokens.rotate_every_ms =
+        duration(self, "rotate_every", raw->rotate_every, &(struct span){"30d", "0s", "3650d"});
+    if (config->tokens.rotate_every_ms > 0 && config->tokens.rotate_every_ms < DAY_MS)
+        COMPLAIN(self, "rotate_every", "must be 1d or more, or 0s for never");
 }
 
 static void fill_store(struct fill *self, const struct raw_store *raw)

@@ -100,7 +100,7 @@ struct raw_config {
         char *fresh, *max_age, *stale_if_error;
     } identity;
     struct raw_tokens {
-        char *lifetime, *leeway, *algorithm, *keys_directory;
+        char *lifetime, *leeway, *algorithm, *keys_directory, *rotate_every;
     } tokens;
     struct raw_store {
         char *kind, *path;

@@ -160,6 +160,7 @@ static void put_ages_and_tokens(struct text *out, const struct config *self)
     put_duration(out, "  leeway", self->tokens.leeway_ms);
     put_text(out, "  algorithm", self->tokens.algorithm);
     put_text(out, "  keys_directory", self->tokens.keys_directory);
+    put_duration(out, "  rotate_every", self->tokens.rotate_every_ms);
 }
 
 static void put_clusters(struct text *out, const struct config *self)

@@ -130,6 +130,7 @@ static const cyaml_schema_field_t tokens_fields[] = {
     TEXT("leeway", struct raw_tokens, leeway),
     TEXT("algorithm", struct raw_tokens, algorithm),
     TEXT("keys_directory", struct raw_tokens, keys_directory),
+    TEXT("rotate_every", struct raw_tokens, rotate_every),
     CYAML_FIELD_END,
 };
 

@@ -12,9 +12,15 @@ static const char USAGE[] =
     "  postern serve -c FILE         run the portal and the webhook that FILE configures\n"
     "  postern check -c FILE         judge FILE and the files that it names, without the network\n"
     "  postern print config -c FILE  the effective values, defaults included, secrets never\n"
+    "  postern keys list -c FILE     the signing keys and what each does now\n"
+    "  postern keys rotate -c FILE   add a signing key that takes over in ten minutes; nobody is "
+    "signed out\n"
     "  postern version\n"
     "\n"
     "  -c, --config FILE   the configuration (YAML); docs/configuration.md lists the keys\n"
+    "      --now           keys rotate, for a key that leaked: the new key signs at once, all "
+    "others are\n"
+    "                      deleted, and the tokens that they signed are refused\n"
     "  -h, --help          this text\n"
     "\n"
     "serve logs one JSON object a line on stderr, reloads on SIGHUP and when a file of the\n"
@@ -44,12 +50,15 @@ static struct config *load(const char *path)
 struct command {
     const char *words[2];
     int (*run)(const struct config *config);
+    int (*run_now)(const struct config *config); /* with --now; NULL: it knows no --now */
 };
 
 static const struct command COMMANDS[] = {
-    {{"serve", NULL}, serve},
-    {{"check", NULL}, command_check},
-    {{"print", "config"}, command_print_config},
+    {{"serve", NULL}, serve, NULL},
+    {{"check", NULL}, command_check, NULL},
+    {{"print", "config"}, command_print_config, NULL},
+    {{"keys", "list"}, command_keys_list, NULL},
+    {{"keys", "rotate"}, command_keys_rotate, command_keys_rotate_now},
 };
 
 static const struct command *find_command(char **words, int count)
@@ -64,12 +73,12 @@ static const struct command *find_command(char **words, int count)
     return NULL;
 }
 
-static int run(const struct command *command, const char *path)
+static int run(int (*command)(const struct config *config), const char *path)
 {
     struct config *config = load(path);
     if (config == NULL)
         return 1;
-    int code = command->run(config);
+    int code = command(config);
     config_free(config);
     return code;
 }
@@ -78,16 +87,21 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"help", no_argument, NULL, 'h'},
+                                            {"now", no_argument, NULL, 'n'},
                                             {NULL, 0, NULL, 0}};
     const char *path = NULL;
+    bool now = false;
     int option;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         if (option == 'h')
             return usage(stdout, NULL);
-        if (option != 'c')
+        if (option == 'n')
+            now = true;
+        else if (option == 'c')
+            path = optarg;
+        else
             return usage(stderr, "see the usage");
-        path = optarg;
     }
     if (optind == argc)
         return usage(stderr, "a command is missing");
@@ -98,5 +112,7 @@ int main(int argc, char **argv)
         return usage(stderr, "there is no such command");
     if (path == NULL)
         return usage(stderr, "-c FILE is missing");
-    return run(command, path);
+    if (now && command->run_now == NULL)
+        return usage(stderr, "--now is for keys rotate");
+    return run(now ? command->run_now : command->run, path);
 }

@@ -102,6 +102,7 @@ static void set_limits(struct server *server, const struct edition *next)
     enum log_level level;
     sessions_set_limits(server->sessions, &limits);
     identities_set_ages(server->identities, &rules);
+    key_upkeep_configure(&server->key_upkeep, config);
     if (!seal_keys_equal(next->seal_keys, server->edition->seal_keys))
         sessions_set_seal_keys(server->sessions, next->seal_keys);
     if (log_level_parse(config->log.level, &level))

@@ -128,6 +128,7 @@ static void on_upkeep(struct loop_call *call)
     struct server *self = H2O_STRUCT_FROM_MEMBER(struct server, upkeep, call);
     loop_timer_start(self->background.loop, &self->sweep, SWEEP_MS, on_sweep);
     loop_timer_start(self->background.loop, &self->tick, TICK_MS, on_tick);
+    key_upkeep_start(&self->key_upkeep, self->background.loop, self->keys, self->edition->config);
 }
 
 /* ---- threads ---- */

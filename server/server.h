@@ -7,6 +7,7 @@
 
 #include "cache/sessions.h"
 #include "edition.h"
+#include "key_upkeep.h"
 #include "operations.h"
 #include "parts.h"
 #include "resolve.h"
@@ -33,6 +34,7 @@ struct server {
     sem_t ready; /* a party that is up posts it */
     struct loop_timer sweep, tick;
     struct loop_call upkeep;
+    struct key_upkeep key_upkeep;
     _Atomic size_t identities_known, identities_in_flight;
     _Atomic int64_t oldest_fact_ms;
 };

@@ -17,7 +17,6 @@
 #include "keys.h"
 
 #define SUFFIX      ".json"
-#define MOST_KEYS   64                       /* rotating weekly with a day's overlap needs 2 */
 #define LATEST_TIME INT64_C(253402300799999) /* the end of the year 9999 */
 
 /* ---- the directory ---- */
@@ -132,23 +131,23 @@ static bool load_key(h2o_mem_pool_t *pool, const char *path, const char *name,
     return true;
 }
 
-static bool add_file(int fd, const char *directory, const char *name, struct token_keys *keys,
+static bool add_file(int fd, const char *directory, const char *name, struct key_ring *ring,
                      struct error *err)
 {
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
     const char *path = text_format(&pool, "%s/%s", directory, name);
     struct token_key *key = NULL;
-    bool good = keys->count < MOST_KEYS ? judge_file(fd, name, err)
-                                        : error_set(err, ERROR_BAD_INPUT, "is one key too many");
+    bool good = ring->count < TOKEN_KEYS_MOST
+                    ? judge_file(fd, name, err)
+                    : error_set(err, ERROR_BAD_INPUT, "is one key too many");
     if (!good)
         error_prefix(err, path);
     good = good && load_key(&pool, path, name, &key, err);
     h2o_mem_clear_pool(&pool);
     if (!good)
         return false;
-    keys->entries = h2o_mem_realloc(keys->entries, (keys->count + 1) * sizeof(keys->entries[0]));
-    keys->entries[keys->count++] = key;
+    key_ring_add(ring, key);
     return true;
 }
 
@@ -159,26 +158,76 @@ static bool is_key_file(const char *name)
     return name[0] != '.' && len > suffix && strcmp(name + len - suffix, SUFFIX) == 0;
 }
 
-bool key_files_read(int fd, const char *directory, struct token_keys *keys, struct error *err)
+static DIR *open_listing(int fd)
 {
     int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* fdopendir takes it over */
     DIR *dir = again >= 0 ? fdopendir(again) : NULL;
-    if (dir == NULL) {
-        if (again >= 0)
-            close(again);
-        return error_set(err, ERROR_UPSTREAM, "%s: %m", directory);
-    }
-    bool good = true;
+    if (dir == NULL && again >= 0)
+        close(again);
+    return dir;
+}
+
+/* The next key file's name, or NULL with errno 0 at the end. */
+static const char *next_key_file(DIR *dir)
+{
     const struct dirent *entry;
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this DIR */
-    while (good && (errno = 0, entry = readdir(dir)) != NULL) {
-        if (is_key_file(entry->d_name))
-            good = add_file(fd, directory, entry->d_name, keys, err);
-    }
+    do {
+        errno = 0;
+        entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): nobody else reads this DIR */
+    } while (entry != NULL && !is_key_file(entry->d_name));
+    return entry != NULL ? entry->d_name : NULL;
+}
+
+bool key_files_read(int fd, const char *directory, struct key_ring *ring, struct error *err)
+{
+    DIR *dir = open_listing(fd);
+    if (dir == NULL)
+        return error_set(err, ERROR_UPSTREAM, "%s: %m", directory);
+    bool good = true;
+    const char *name;
+    while (good && (name = next_key_file(dir)) != NULL)
+        good = add_file(fd, directory, name, ring, err);
     if (good && errno != 0)
         good = error_set(err, ERROR_UPSTREAM, "%s: %m", directory);
     closedir(dir);
     return good;
+}
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t len) /* FNV-1a */
+{
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static uint64_t stamp_of(const char *name, const struct stat *st)
+{
+    const uint64_t facts[] = {st->st_ino,
+                              st->st_mode,
+                              st->st_uid,
+                              (uint64_t)st->st_size,
+                              (uint64_t)st->st_mtim.tv_sec,
+                              (uint64_t)st->st_mtim.tv_nsec,
+                              (uint64_t)st->st_ctim.tv_sec,
+                              (uint64_t)st->st_ctim.tv_nsec};
+    uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), name, strlen(name));
+    return mix(hash, facts, sizeof(facts));
+}
+
+uint64_t key_files_stamp(int fd)
+{
+    DIR *dir = open_listing(fd);
+    if (dir == NULL)
+        return 0;
+    uint64_t sum = 1;
+    const char *name;
+    while ((name = next_key_file(dir)) != NULL) {
+        struct stat st = {0}; /* stays so for a file that is gone again: the next look differs */
+        (void)fstatat(fd, name, &st, 0);
+        sum += stamp_of(name, &st); /* whatever the order */
+    }
+    closedir(dir);
+    return sum;
 }
 
 /* ---- writing ---- */
@@ -248,4 +297,13 @@ bool key_files_write(int fd, const char *directory, const struct token_key *key,
         explicit_bzero(text.base, text.len);
     h2o_mem_clear_pool(&pool);
     return good;
+}
+
+bool key_files_remove(int fd, const char *directory, const struct token_key *key, struct error *err)
+{
+    char name[TOKEN_KID_SIZE + sizeof(SUFFIX)];
+    snprintf(name, sizeof(name), "%s" SUFFIX, key->kid);
+    if ((unlinkat(fd, name, 0) != 0 && errno != ENOENT) || fsync(fd) != 0)
+        return error_set(err, ERROR_UPSTREAM, "%s/%s: can't be deleted: %m", directory, name);
+    return true;
 }

@@ -197,6 +197,12 @@ void token_key_free(struct token_key *self)
     free(self);
 }
 
+bool token_key_same(const struct token_key *a, const struct token_key *b)
+{
+    return strcmp(a->kid, b->kid) == 0 && a->created_at_ms == b->created_at_ms &&
+           a->sign_from_ms == b->sign_from_ms && EVP_PKEY_eq(a->pkey, b->pkey) == 1;
+}
+
 /* ---- using: JWS wants r and s as they are, OpenSSL wraps them in DER ---- */
 
 static bool der_to_raw(const uint8_t *der, size_t len, uint8_t raw[KEY_SIGNATURE_LEN])

@@ -6,6 +6,7 @@
 
 #include <h2o.h>
 #include <openssl/types.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -55,6 +56,7 @@ MUST_CHECK bool token_key_from_pem(const char *kid, h2o_iovec_t pem, struct toke
 MUST_CHECK bool token_key_to_pem(const struct token_key *self, struct secret *out,
                                  struct error *err);
 void token_key_free(struct token_key *self);
+bool token_key_same(const struct token_key *a, const struct token_key *b);
 bool token_key_kid_valid(h2o_iovec_t kid);
 
 MUST_CHECK bool token_key_sign(const struct token_key *self, h2o_iovec_t message,
@@ -63,11 +65,36 @@ MUST_CHECK bool token_key_sign(const struct token_key *self, h2o_iovec_t message
 MUST_CHECK bool token_key_verify(const struct token_key *self, h2o_iovec_t message,
                                  const uint8_t signature[KEY_SIGNATURE_LEN]);
 
+/* How long a key is published before it signs: longer than any reader of /keys and any other process keeps
+ * what it has read. */
+#define KEY_AHEAD_MS (10 * INT64_C(60) * 1000)
+
 /* ---- the ring (ring.c) ---- */
-struct token_keys {
+struct key_ring {               /* never changes once a struct token_keys points to it */
     struct token_key **entries; /* by sign_from_ms, then kid */
     size_t count;
+    struct key_ring
+        *older; /* what was there before: readers may still be at work with it, so it stays
+                               until the end. There is one for each change of the directory. */
 };
+
+struct token_keys {
+    struct key_ring *_Atomic ring;
+    char *directory;
+    uint64_t stamp; /* of the directory before ring was read; 0: not known. For whoever tends */
+};
+
+void key_ring_add(struct key_ring *self, struct token_key *key); /* takes key over */
+/* Puts the keys in order and gives each its verify_until_ms. */
+void key_ring_settle(struct key_ring *self);
+void key_ring_free(struct key_ring *self); /* with all older ones; accepts NULL */
+const struct token_key *key_ring_signer(const struct key_ring *self, int64_t now_ms);
+/* The key that is to sign next, if its turn is within a day: one dated later is no plan, but was made by a
+ * clock that ran ahead. */
+const struct token_key *key_ring_next(const struct key_ring *self, int64_t now_ms);
+const struct key_ring *token_keys_ring(const struct token_keys *self); /* as it is now */
+/* For an empty struct, or with the ring that it has as the older one. Takes ring over. */
+void token_keys_publish(struct token_keys *self, struct key_ring *ring);
 
 /* The key with the latest sign_from up to now; before the first one's, the first (a clock that was set back must
  * not stop sign-ins). NULL for an empty ring. */
@@ -79,9 +106,14 @@ const struct token_key *token_keys_find(const struct token_keys *self, const cha
 /* Opens the directory and judges it. make: creates it (0700) where it is missing. Without make, a missing
  * directory is no error and gives *fd = -1. */
 MUST_CHECK bool key_files_open(const char *directory, bool make, int *fd, struct error *err);
-/* Adds every key of the directory to keys. */
-MUST_CHECK bool key_files_read(int fd, const char *directory, struct token_keys *keys,
+/* Adds every key of the directory to ring. */
+MUST_CHECK bool key_files_read(int fd, const char *directory, struct key_ring *ring,
                                struct error *err);
+/* A number that is another one when a key file has come, gone or changed; 0: it can't be told. */
+uint64_t key_files_stamp(int fd);
 /* Writes <kid>.json so that a crash leaves all of it or nothing, and returns when it is durable. */
 MUST_CHECK bool key_files_write(int fd, const char *directory, const struct token_key *key,
                                 struct error *err);
+/* Deletes the key's file; one that is gone already is fine. */
+MUST_CHECK bool key_files_remove(int fd, const char *directory, const struct token_key *key,
+                                 struct error *err);

@@ -2,19 +2,30 @@
  *
  * The ring of signing keys. What a key does at a time follows from the clock alone: the one with the latest
  * sign_from up to now signs; each verifies from the moment it is in the ring until KEY_OVERLAP_MS after the
- * next one began to sign. So every replica that has read the same files agrees without talking. */
+ * next one began to sign. So every replica that has read the same files agrees without talking. Threads share
+ * a pointer to a ring that does not change; a rotation puts another one in its place. */
 #include <assert.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "keys.h"
 
-static void ring_free(struct token_keys *self)
+static_assert(TOKEN_KID_SIZE > KEY_KID_LEN, "kids fit");
+
+void key_ring_free(struct key_ring *self)
 {
-    for (size_t i = 0; i < self->count; i++)
-        token_key_free(self->entries[i]);
-    free(self->entries);
-    *self = (struct token_keys){0};
+    while (self != NULL) {
+        struct key_ring *older = self->older;
+        for (size_t i = 0; i < self->count; i++)
+            token_key_free(self->entries[i]);
+        free(self->entries);
+        free(self);
+        self = older;
+    }
+}
+
+void key_ring_add(struct key_ring *self, struct token_key *key)
+{
+    self->entries = h2o_mem_realloc(self->entries, (self->count + 1) * sizeof(self->entries[0]));
+    self->entries[self->count++] = key;
 }
 
 static int by_sign_from(const void *a, const void *b)
@@ -26,7 +37,7 @@ static int by_sign_from(const void *a, const void *b)
     return strcmp(left->kid, right->kid);
 }
 
-static void settle(struct token_keys *self)
+void key_ring_settle(struct key_ring *self)
 {
     if (self->count > 1)
         qsort(self->entries, self->count, sizeof(struct token_key *), by_sign_from);
@@ -34,75 +45,7 @@ static void settle(struct token_keys *self)
         self->entries[i]->verify_until_ms = self->entries[i + 1]->sign_from_ms + KEY_OVERLAP_MS;
 }
 
-static bool make_first_key(int fd, const char *directory, int64_t now_ms, struct token_keys *keys,
-                           struct error *err)
-{
-    struct token_key *key;
-    if (!token_key_generate(now_ms, now_ms, &key, err))
-        return false;
-    if (!key_files_write(fd, directory, key, err)) {
-        token_key_free(key);
-        return false;
-    }
-    keys->entries = h2o_mem_alloc(sizeof(struct token_key *));
-    keys->entries[0] = key;
-    keys->count = 1;
-    return true;
-}
-
-/* The lock makes two processes that start on an empty directory agree on one first key. */
-static bool fill(int fd, const char *directory, int64_t now_ms, struct token_keys *keys,
-                 struct error *err)
-{
-    if (flock(fd, LOCK_EX) != 0)
-        return error_set(err, ERROR_UPSTREAM, "%s: can't be locked: %m", directory);
-    if (!key_files_read(fd, directory, keys, err))
-        return false;
-    return keys->count > 0 || make_first_key(fd, directory, now_ms, keys, err);
-}
-
-bool token_keys_open(const char *directory, int64_t now_ms, struct token_keys **out,
-                     struct error *err)
-{
-    int fd;
-    if (!key_files_open(directory, true, &fd, err))
-        return false;
-    struct token_keys keys = {0};
-    bool good = fill(fd, directory, now_ms, &keys, err);
-    close(fd); /* gives the lock back */
-    if (!good) {
-        ring_free(&keys);
-        return false;
-    }
-    settle(&keys);
-    *out = h2o_mem_alloc(sizeof(keys));
-    **out = keys;
-    return true;
-}
-
-bool token_keys_check(const char *directory, struct error *err)
-{
-    int fd;
-    if (!key_files_open(directory, false, &fd, err))
-        return false;
-    if (fd < 0)
-        return true;
-    struct token_keys keys = {0};
-    bool good = key_files_read(fd, directory, &keys, err);
-    close(fd);
-    ring_free(&keys);
-    return good;
-}
-
-void token_keys_free(struct token_keys *self)
-{
-    if (self == NULL)
-        return;
-    ring_free(self);
-    free(self);
-}
-
-const struct token_key *token_keys_signer(const struct token_keys *self, int64_t now_ms)
+const struct token_key *key_ring_signer(const struct key_ring *self, int64_t now_ms)
 {
     const struct token_key *signer = self->count > 0 ? self->entries[0] : NULL;
     for (size_t i = 1; i < self->count && self->entries[i]->sign_from_ms <= now_ms; i++)
@@ -110,14 +53,79 @@ const struct token_key *token_keys_signer(const struct token_keys *self, int64_t
     return signer;
 }
 
-const struct token_key *token_keys_find(const struct token_keys *self, const char *header)
+const struct token_key *key_ring_next(const struct key_ring *self, int64_t now_ms)
 {
+    const struct token_key *signer = key_ring_signer(self, now_ms);
     for (size_t i = 0; i < self->count; i++) {
-        if (memcmp(self->entries[i]->header, header, KEY_HEADER_LEN) == 0)
-            return self->entries[i];
+        const struct token_key *key = self->entries[i];
+        if (key != signer && key->sign_from_ms > now_ms)
+            return key->sign_from_ms - now_ms <= KEY_OVERLAP_MS ? key : NULL;
     }
     return NULL;
 }
+
+/* ---- what all threads share ---- */
+
+const struct key_ring *token_keys_ring(const struct token_keys *self)
+{
+    return atomic_load_explicit(&self->ring, memory_order_acquire);
+}
+
+void token_keys_publish(struct token_keys *self, struct key_ring *ring)
+{
+    ring->older = atomic_load_explicit(&self->ring, memory_order_relaxed);
+    atomic_store_explicit(&self->ring, ring, memory_order_release);
+}
+
+void token_keys_free(struct token_keys *self)
+{
+    if (self == NULL)
+        return;
+    key_ring_free(atomic_load(&self->ring));
+    free(self->directory);
+    free(self);
+}
+
+const struct token_key *token_keys_signer(const struct token_keys *self, int64_t now_ms)
+{
+    return key_ring_signer(token_keys_ring(self), now_ms);
+}
+
+const struct token_key *token_keys_find(const struct token_keys *self, const char *header)
+{
+    const struct key_ring *ring = token_keys_ring(self);
+    for (size_t i = 0; i < ring->count; i++) {
+        if (memcmp(ring->entries[i]->header, header, KEY_HEADER_LEN) == 0)
+            return ring->entries[i];
+    }
+    return NULL;
+}
+
+static const char *role(const struct key_ring *ring, const struct token_key *key, int64_t now_ms)
+{
+    if (key == key_ring_signer(ring, now_ms))
+        return "signs";
+    if (now_ms >= key->verify_until_ms)
+        return "over";
+    return key->sign_from_ms > now_ms ? "next" : "verifies";
+}
+
+size_t token_keys_list(const struct token_keys *self, int64_t now_ms, struct token_key_info *out)
+{
+    const struct key_ring *ring = token_keys_ring(self);
+    for (size_t i = 0; i < ring->count && i < TOKEN_KEYS_MOST; i++) {
+        const struct token_key *key = ring->entries[i];
+        out[i] = (struct token_key_info){.algorithm = "ES256",
+                                         .created_at_ms = key->created_at_ms,
+                                         .sign_from_ms = key->sign_from_ms,
+                                         .verify_until_ms = key->verify_until_ms,
+                                         .role = role(ring, key, now_ms)};
+        memcpy(out[i].kid, key->kid, sizeof(key->kid));
+    }
+    return ring->count < TOKEN_KEYS_MOST ? ring->count : TOKEN_KEYS_MOST;
+}
+
+/* ---- JWKS ---- */
 
 static void write_jwk(const struct token_key *key, struct json_writer *out)
 {
@@ -133,12 +141,13 @@ static void write_jwk(const struct token_key *key, struct json_writer *out)
 
 void token_keys_write_jwks(const struct token_keys *self, int64_t now_ms, struct json_writer *out)
 {
+    const struct key_ring *ring = token_keys_ring(self);
     json_begin_object(out);
     json_key(out, "keys");
     json_begin_array(out);
-    for (size_t i = 0; i < self->count; i++) {
-        if (now_ms < self->entries[i]->verify_until_ms)
-            write_jwk(self->entries[i], out);
+    for (size_t i = 0; i < ring->count; i++) {
+        if (now_ms < ring->entries[i]->verify_until_ms)
+            write_jwk(ring->entries[i], out);
     }
     json_end_array(out);
     json_end_object(out);

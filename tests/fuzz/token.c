@@ -15,7 +15,8 @@
 static const int64_t times_s[] = {FUZZ_NOW_S, 0, FUZZ_NOW_S + 3600, FUZZ_NOW_S - 3600, FUZZ_NOW_S};
 
 static struct token_key *entries[2];
-static const struct token_keys ring = {entries, 2};
+static struct key_ring ring = {.entries = entries, .count = 2};
+static const struct token_keys keys = {.ring = &ring};
 static struct token_verifier *forgetful, *remembering;
 
 /* Made anew for each process, with kids that a corpus can name. */
@@ -38,8 +39,8 @@ static void prepare(void)
     entries[0] = make_key("postern-oldoldoldold", FUZZ_NOW_MS - 10 * KEY_OVERLAP_MS);
     entries[1] = make_key("postern-newnewnewnew", FUZZ_NOW_MS - 5 * KEY_OVERLAP_MS);
     entries[0]->verify_until_ms = entries[1]->sign_from_ms + KEY_OVERLAP_MS;
-    forgetful = token_verifier_new(&ring, ISSUER, LEEWAY_S, 0);
-    remembering = token_verifier_new(&ring, ISSUER, LEEWAY_S, 64);
+    forgetful = token_verifier_new(&keys, ISSUER, LEEWAY_S, 0);
+    remembering = token_verifier_new(&keys, ISSUER, LEEWAY_S, 64);
 }
 
 static h2o_iovec_t sign(h2o_mem_pool_t *pool, const struct token_key *key, h2o_iovec_t payload)
@@ -113,7 +114,7 @@ static void judge_edited(h2o_mem_pool_t *pool, h2o_iovec_t edits)
 {
     const struct token_claims claims = {ISSUER, "00u1", AUDIENCE, "session", FUZZ_NOW_S, 60};
     h2o_iovec_t genuine;
-    bool changed, good = token_issue(pool, &ring, &claims, &genuine, NULL, NULL);
+    bool changed, good = token_issue(pool, &keys, &claims, &genuine, NULL, NULL);
     assert(good);
     good = judge(pool, fuzz_edit(pool, genuine, edits, &changed));
     assert(good != changed);

@@ -346,6 +346,7 @@ static void test_defaults(void **state)
     assert_string_equal(config->users.groups_prefix, "");
     assert_int_equal(config->identity.stale_if_error_ms, 10 * 60 * 1000);
     assert_int_equal(config->tokens.leeway_ms, 60 * 1000);
+    assert_int_equal(config->tokens.rotate_every_ms, 30 * INT64_C(86400000));
     assert_int_equal(config->store.kind, STORE_SQLITE);
     assert_int_equal(config->workers, 0);
     teardown(&self);

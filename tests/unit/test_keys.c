@@ -101,18 +101,19 @@ static void test_first_start(void **state)
 {
     struct fixture *f = *state;
     struct token_keys *keys = keys_at(f->scratch.keys);
-    assert_int_equal(keys->count, 1);
-    const char *kid = keys->entries[0]->kid;
+    assert_int_equal(token_keys_ring(keys)->count, 1);
+    const char *kid = token_keys_ring(keys)->entries[0]->kid;
     assert_int_equal(mode_of(f->scratch.keys), 0700);
     assert_int_equal(mode_of(file_of(f, kid)), 0600);
-    assert_int_equal(keys->entries[0]->sign_from_ms, NOW_MS);
-    assert_ptr_equal(token_keys_signer(keys, NOW_MS), keys->entries[0]);
+    assert_int_equal(token_keys_ring(keys)->entries[0]->sign_from_ms, NOW_MS);
+    assert_ptr_equal(token_keys_signer(keys, NOW_MS), token_keys_ring(keys)->entries[0]);
 
     struct token_keys *again = keys_at(f->scratch.keys);
-    assert_int_equal(again->count, 1);
-    assert_string_equal(again->entries[0]->kid, kid);
-    assert_int_equal(again->entries[0]->created_at_ms, NOW_MS);
-    assert_string_equal(again->entries[0]->x, keys->entries[0]->x);
+    assert_int_equal(token_keys_ring(again)->count, 1);
+    assert_string_equal(token_keys_ring(again)->entries[0]->kid, kid);
+    assert_int_equal(token_keys_ring(again)->entries[0]->created_at_ms, NOW_MS);
+    assert_string_equal(token_keys_ring(again)->entries[0]->x,
+                        token_keys_ring(keys)->entries[0]->x);
     token_keys_free(again);
     token_keys_free(keys);
 }
@@ -163,7 +164,7 @@ static void test_file_modes(void **state)
 {
     struct fixture *f = *state;
     struct token_keys *keys = keys_at(f->scratch.keys);
-    const char *file = file_of(f, keys->entries[0]->kid);
+    const char *file = file_of(f, token_keys_ring(keys)->entries[0]->kid);
     token_keys_free(keys);
     static const struct {
         mode_t mode;
@@ -185,7 +186,7 @@ static void test_owner(void **state)
         skip(); /* only root can give a file away */
     struct fixture *f = *state;
     struct token_keys *keys = keys_at(f->scratch.keys);
-    const char *file = file_of(f, keys->entries[0]->kid);
+    const char *file = file_of(f, token_keys_ring(keys)->entries[0]->kid);
     token_keys_free(keys);
     assert_int_equal(chown(file, 65534, 0), 0);
     expect_refused(f, file, "another user");
@@ -204,7 +205,7 @@ static void test_other_files_are_none_of_ours(void **state)
                0644);
     write_file(text_format(&f->pool, "%s/README", f->scratch.keys), "hello", 0644);
     struct token_keys *keys = keys_at(f->scratch.keys);
-    assert_int_equal(keys->count, 1);
+    assert_int_equal(token_keys_ring(keys)->count, 1);
     token_keys_free(keys);
 }
 
@@ -219,7 +220,7 @@ static void test_malformed_files(void **state)
 {
     struct fixture *f = *state;
     struct token_keys *keys = keys_at(f->scratch.keys);
-    const char *kid = text_dup(&f->pool, keys->entries[0]->kid);
+    const char *kid = text_dup(&f->pool, token_keys_ring(keys)->entries[0]->kid);
     token_keys_free(keys);
     const char *file = file_of(f, kid), *good = read_file(f, file);
     const struct {
@@ -309,10 +310,10 @@ static void test_first_start_twice_at_once(void **state)
         void *result;
         pthread_join(threads[i], &result);
         struct token_keys *keys = result;
-        assert_int_equal(keys->count, 1);
+        assert_int_equal(token_keys_ring(keys)->count, 1);
         if (kid == NULL)
-            kid = text_dup(&f->pool, keys->entries[0]->kid);
-        assert_string_equal(keys->entries[0]->kid, kid);
+            kid = text_dup(&f->pool, token_keys_ring(keys)->entries[0]->kid);
+        assert_string_equal(token_keys_ring(keys)->entries[0]->kid, kid);
         token_keys_free(keys);
     }
 }
@@ -325,7 +326,7 @@ static void test_roles_follow_the_clock(void **state)
     struct token_key *second = add_key(f, NOW_MS + 10 * MINUTE_MS);
     struct token_key *first = add_key(f, NOW_MS);
     struct token_keys *keys = keys_at(f->scratch.keys);
-    assert_int_equal(keys->count, 2);
+    assert_int_equal(token_keys_ring(keys)->count, 2);
     static const struct {
         int64_t at_ms;
         int signer, published;
@@ -439,7 +440,7 @@ static void test_jwks(void **state)
         {"kty", "EC"}, {"crv", "P-256"}, {"use", "sig"}, {"alg", "ES256"}};
     for (size_t i = 0; i < 4; i++)
         assert_true(iovec_equal(json_member(jwk, members[i][0])->text, members[i][1]));
-    assert_true(iovec_equal(json_member(jwk, "kid")->text, keys->entries[0]->kid));
+    assert_true(iovec_equal(json_member(jwk, "kid")->text, token_keys_ring(keys)->entries[0]->kid));
     assert_int_equal(jwk->count, 7); /* and nothing private */
 
     EVP_PKEY *pkey = key_from_jwk(f, jwk);

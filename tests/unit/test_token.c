@@ -24,7 +24,7 @@ static int set_up(void **state)
     struct fixture *f = h2o_mem_alloc(sizeof(*f));
     h2o_mem_init_pool(&f->pool);
     f->keys = fresh_keys();
-    f->key = f->keys->entries[0];
+    f->key = token_keys_ring(f->keys)->entries[0];
     f->verifier = token_verifier_new(f->keys, ISSUER, 60, 64);
     *state = f;
     return 0;
@@ -174,7 +174,7 @@ static void test_retired_key(void **state)
 {
     struct fixture *f = *state;
     h2o_iovec_t token = issue_good(f);
-    f->keys->entries[0]->verify_until_ms = NOW_MS + 5000;
+    token_keys_ring(f->keys)->entries[0]->verify_until_ms = NOW_MS + 5000;
     expect(f, token, NOW_S + 4, TOKEN_GOOD);
     expect(f, token, NOW_S + 5, TOKEN_EXPIRED);
 }
@@ -600,7 +600,7 @@ static void test_libjwt_agrees(void **state)
     struct fixture *f = *state;
     struct token_keys *others = fresh_keys();
     const char *public_mine = public_pem(&f->pool, f->key->pkey);
-    const char *public_other = public_pem(&f->pool, others->entries[0]->pkey);
+    const char *public_other = public_pem(&f->pool, token_keys_ring(others)->entries[0]->pkey);
 
     h2o_iovec_t ours = issue_good(f);
     assert_true(libjwt_accepts(ours, public_mine));
@@ -611,7 +611,7 @@ static void test_libjwt_agrees(void **state)
     expect(f, theirs, NOW_S, TOKEN_GOOD);
     /* our kid on another key */
     h2o_iovec_t forged = libjwt_signs(&f->pool, f->key->kid, JWT_ALG_ES256,
-                                      private_pem(&f->pool, others->entries[0]));
+                                      private_pem(&f->pool, token_keys_ring(others)->entries[0]));
     expect(f, forged, NOW_S, TOKEN_BAD);
 
     for (size_t i = 0; i < ours.len; i += 3) {
