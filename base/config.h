@@ -86,6 +86,8 @@ struct config {
         char *private_key_id;             /* the kid that Okta knows the key by */
         char *client_assertion_audience;  /* NULL: the URL that is asked */
         char *certificate_authority_file; /* default: outgoing's */
+        bool force_authentication;        /* a session at Okta is not enough to sign in */
+        struct config_strings acr_values; /* one of them must be met; empty: any */
         bool user_in_idtoken;
         struct config_strings scopes;
         char *claims[USER_ATTRIBUTES]; /* names of the claims */

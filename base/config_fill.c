@@ -268,6 +268,17 @@ static void fill_scopes(struct fill *self, const struct config_strings *raw)
         COMPLAIN(self, "scopes", "must contain openid");
 }
 
+static void fill_acr_values(struct fill *self, const struct config_strings *raw)
+{
+    struct config_strings *values = &self->config->oidc.acr_values;
+    texts(self, "acr_values", raw, values);
+    for (unsigned i = 0; i < values->count; i++) {
+        if (strchr(values->entries[i], ' ') != NULL)
+            COMPLAIN(self, text_format(self->pool, "acr_values[%u]", i),
+                     "must be one value, without blanks");
+    }
+}
+
 static void fill_claims(struct fill *self, const struct raw_claims *raw)
 {
     struct config *config = self->config;
@@ -311,6 +322,9 @@ static void fill_oidc(struct fill *self, const struct raw_oidc *raw)
     config->oidc.certificate_authority_file =
         text(self, "certificate_authority_file", raw->certificate_authority_file,
              config->outgoing.certificate_authority_file);
+    config->oidc.force_authentication =
+        word(self, "force_authentication", raw->force_authentication, booleans) == 1;
+    fill_acr_values(self, &raw->acr_values);
     config->oidc.user_in_idtoken =
         word(self, "user_in_idtoken", raw->user_in_idtoken, booleans) == 1;
     if (config->oidc.user_in_idtoken)

@@ -83,8 +83,8 @@ struct raw_config {
         char *issuer, *client_id, *client_secret_file, *certificate_authority_file;
         char *token_endpoint_auth_method, *private_key_file, *private_key_id;
         char *client_assertion_audience;
-        char *user_in_idtoken;
-        struct config_strings scopes;
+        char *user_in_idtoken, *force_authentication;
+        struct config_strings scopes, acr_values;
         struct raw_claims {
             char *sub, *email, *given_name, *family_name, *display_name, *groups;
         } claims;

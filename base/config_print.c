@@ -120,6 +120,9 @@ static void put_oidc(struct text *out, const struct config *self)
     put_text(out, "  private_key_id", self->oidc.private_key_id);
     put_text(out, "  client_assertion_audience", self->oidc.client_assertion_audience);
     put_text(out, "  certificate_authority_file", self->oidc.certificate_authority_file);
+    text_add_format(out, "  force_authentication: %s\n",
+                    self->oidc.force_authentication ? "true" : "false");
+    put_texts(out, "  acr_values", &self->oidc.acr_values);
     text_add_format(out, "  user_in_idtoken: %s\n", self->oidc.user_in_idtoken ? "true" : "false");
     put_texts(out, "  scopes", &self->oidc.scopes);
     text_add_string(out, "  claims:\n");

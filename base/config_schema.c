@@ -97,6 +97,8 @@ static const cyaml_schema_field_t oidc_fields[] = {
     TEXT("private_key_id", struct raw_oidc, private_key_id),
     TEXT("client_assertion_audience", struct raw_oidc, client_assertion_audience),
     TEXT("certificate_authority_file", struct raw_oidc, certificate_authority_file),
+    TEXT("force_authentication", struct raw_oidc, force_authentication),
+    TEXTS("acr_values", struct raw_oidc, acr_values),
     TEXT("user_in_idtoken", struct raw_oidc, user_in_idtoken),
     TEXTS("scopes", struct raw_oidc, scopes),
     MAPPING("claims", struct raw_oidc, claims, claims_fields),

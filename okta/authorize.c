@@ -5,16 +5,16 @@
 #include "http/web.h"
 #include "okta_private.h"
 
-static h2o_iovec_t scope_of(h2o_mem_pool_t *pool, const struct config_strings *scopes)
+static h2o_iovec_t joined(h2o_mem_pool_t *pool, const struct config_strings *list)
 {
-    struct text scope;
-    text_init(&scope, pool);
-    for (unsigned i = 0; i < scopes->count; i++) {
+    struct text out;
+    text_init(&out, pool);
+    for (unsigned i = 0; i < list->count; i++) {
         if (i > 0)
-            text_add(&scope, " ", 1);
-        text_add_string(&scope, scopes->entries[i]);
+            text_add(&out, " ", 1);
+        text_add_string(&out, list->entries[i]);
     }
-    return text_iovec(&scope);
+    return text_iovec(&out);
 }
 
 static void build_url(struct okta_call *self)
@@ -26,11 +26,15 @@ static void build_url(struct okta_call *self)
     web_form_add(&query, "client_id", iovec_of(config->oidc.client_id));
     web_form_add(&query, "response_type", iovec_of("code"));
     web_form_add(&query, "redirect_uri", iovec_of(self->okta->redirect_uri));
-    web_form_add(&query, "scope", scope_of(&self->pool, &config->oidc.scopes));
+    web_form_add(&query, "scope", joined(&self->pool, &config->oidc.scopes));
     web_form_add(&query, "state", iovec_of(self->state_param));
     web_form_add(&query, "nonce", iovec_of(self->nonce));
     web_form_add(&query, "code_challenge", iovec_of(self->challenge));
     web_form_add(&query, "code_challenge_method", iovec_of("S256"));
+    if (config->oidc.force_authentication)
+        web_form_add(&query, "max_age", iovec_of("0"));
+    if (config->oidc.acr_values.count != 0)
+        web_form_add(&query, "acr_values", joined(&self->pool, &config->oidc.acr_values));
     self->result.url = text_format(&self->pool, "%s%c%s", endpoint,
                                    strchr(endpoint, '?') != NULL ? '&' : '?', query.bytes);
     call_finish(self);

@@ -73,6 +73,7 @@ struct okta_call *okta_sign_in(struct okta *self, struct loop *asker,
     call->signing_in = true;
     call->credential = secret_in_pool(&call->pool, params->code);
     call->verifier = secret_in_pool(&call->pool, iovec_of(params->code_verifier));
+    call->begun_wall_ms = params->begun_wall_ms;
     call->nonce = text_dup(&call->pool, params->nonce);
     call_send(call);
     return call;

@@ -130,3 +130,45 @@ bool id_token_judge(const struct json *claims, const struct id_token_rules *rule
     *subject_out = subject.base;
     return true;
 }
+
+/* ---- demands of the config ---- */
+
+static bool is_fresh(const struct json *claims, int64_t begun_s, struct error *err)
+{
+    int64_t auth_time_s;
+    if (!json_int(claims, "auth_time", &auth_time_s, err))
+        return false;
+    if (auth_time_s < begun_s - ID_TOKEN_SKEW_S)
+        return error_set(err, ERROR_REJECTED,
+                         "auth_time is before this sign-in: Okta did not ask the person anew");
+    return true;
+}
+
+static bool has_acr(const struct json *claims, const struct config_strings *wanted,
+                    struct error *err)
+{
+    h2o_iovec_t acr;
+    if (!json_string(claims, "acr", &acr, err))
+        return false;
+    for (unsigned i = 0; i < wanted->count; i++) {
+        if (iovec_equal(acr, wanted->entries[i]))
+            return true;
+    }
+    return error_set(err, ERROR_REJECTED, "acr is none of oidc.acr_values");
+}
+
+bool id_token_meets(const struct json *claims, const struct id_token_demands *demands,
+                    const char **code, struct error *err)
+{
+    const char *unmet = NULL;
+    if (demands->fresh && !is_fresh(claims, demands->begun_s, err))
+        unmet = "not_authenticated_anew";
+    else if (demands->acr_values->count != 0 && !has_acr(claims, demands->acr_values, err))
+        unmet = "acr_not_met";
+    if (unmet == NULL)
+        return true;
+    *code = unmet;
+    if (err != NULL)
+        err->kind = ERROR_REJECTED; /* a claim that is missing, too */
+    return error_prefix(err, "id_token");
+}

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/config.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -23,5 +24,14 @@ struct id_token_rules {
 /* On true, *subject_out is the sub, in the tree. REJECTED otherwise. */
 MUST_CHECK bool id_token_judge(const struct json *claims, const struct id_token_rules *rules,
                                const char **subject_out, struct error *err);
+/* What the config demands of a sign-in beyond that (OIDC Core 3.1.2.1: max_age, acr_values). */
+struct id_token_demands {
+    bool fresh;      /* auth_time must be there, and no earlier than begun_s */
+    int64_t begun_s; /* when the sign-in began */
+    const struct config_strings *acr_values; /* acr must be one of them; empty: any */
+};
+/* REJECTED otherwise, with a code for page and log. */
+MUST_CHECK bool id_token_meets(const struct json *claims, const struct id_token_demands *demands,
+                               const char **code, struct error *err);
 /* 1 to 255 printable ASCII characters without spaces. */
 bool subject_acceptable(h2o_iovec_t subject);

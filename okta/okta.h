@@ -85,6 +85,7 @@ struct okta_callback { /* strings are copied */
     h2o_iovec_t code;
     const char *code_verifier;
     const char *nonce;
+    int64_t begun_wall_ms; /* the attempt's begin, for oidc.force_authentication */
 };
 /* Exchanges the code, verifies the id_token (D13-D17), asks userinfo (sub must match). */
 struct okta_call *okta_sign_in(struct okta *self, struct loop *asker,

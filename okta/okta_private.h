@@ -115,6 +115,7 @@ struct okta_call {
     h2o_iovec_t credential; /* code, refresh token or access token; wiped with the pool */
     h2o_iovec_t verifier;   /* of PKCE; wiped with the pool */
     const char *state_param, *nonce, *challenge;
+    int64_t begun_wall_ms;    /* of a sign-in */
     const char *expected_sub; /* of a refresh or userinfo; then the id_token's */
     h2o_iovec_t proof;        /* of our client, as it was sent last; wiped with the pool */
 

@@ -9,11 +9,11 @@
 #include "okta_private.h"
 
 /* At a sign-in what does not verify is a no. After a refresh it proves nothing against the person. */
-static void refuse(struct okta_call *self, const struct error *err)
+static void refuse(struct okta_call *self, const char *code, const struct error *err)
 {
     struct answer no;
-    answer_set(&no, self->signing_in ? OKTA_NO : OKTA_UNKNOWN, OUTCOME_MALFORMED,
-               "id_token_refused", "%s", err->text);
+    answer_set(&no, self->signing_in ? OKTA_NO : OKTA_UNKNOWN, OUTCOME_MALFORMED, code, "%s",
+               err->text);
     call_judged(self, false, &no);
 }
 
@@ -46,7 +46,15 @@ static void judge_claims(struct okta_call *self)
                                    .now_s = clock_wall_ms() / 1000};
     struct error err;
     if (!id_token_judge(self->id_claims, &rules, &self->expected_sub, &err)) {
-        refuse(self, &err);
+        refuse(self, "id_token_refused", &err);
+        return;
+    }
+    const struct id_token_demands demands = {.fresh = config->oidc.force_authentication,
+                                             .begun_s = self->begun_wall_ms / 1000,
+                                             .acr_values = &config->oidc.acr_values};
+    const char *code;
+    if (self->signing_in && !id_token_meets(self->id_claims, &demands, &code, &err)) {
+        refuse(self, code, &err);
         return;
     }
     okta_count(self->okta, self->endpoint, OUTCOME_OK);
@@ -64,7 +72,7 @@ static void check_signature(struct okta_call *self)
     }
     if (!unknown_kid) {
         error_prefix(&err, "id_token");
-        refuse(self, &err);
+        refuse(self, "id_token_refused", &err);
         return;
     }
     bool waits = !self->keys_asked && keys_wait(self, check_signature);

@@ -229,8 +229,10 @@ static void redeem(struct arrival *self)
         refuse_answer(self, "no code");
         return;
     }
-    struct okta_callback params = {
-        .code = code, .code_verifier = self->attempt.verifier, .nonce = self->attempt.nonce};
+    struct okta_callback params = {.code = code,
+                                   .code_verifier = self->attempt.verifier,
+                                   .nonce = self->attempt.nonce,
+                                   .begun_wall_ms = self->attempt.created_ms};
     self->call =
         okta_sign_in(self->portal->parts.okta, web_loop(self->req), &params, on_okta, self);
 }

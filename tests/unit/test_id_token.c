@@ -135,6 +135,47 @@ static void test_empty_nonce(void **state)
     assert_false(id_token_judge(claims, &rules, &subject, NULL));
 }
 
+/* D17: acr is one of those that were asked for; auth_time is there and not before the sign-in. */
+static void test_demands(void **state)
+{
+    (void)state;
+    static char two[] = "urn:okta:loa:2fa:any", phr[] = "phr";
+    static char *entries[] = {two, phr};
+    static const struct config_strings wanted = {entries, 2}, any = {NULL, 0};
+    static const struct {
+        const char *claims;
+        bool fresh, with_acr;
+        const char *code; /* NULL: met */
+    } table[] = {
+        {"{}", false, false, NULL},
+        {"{\"auth_time\":1789999880,\"acr\":\"x\"}", true, false, NULL},
+        {"{\"auth_time\":1789999879}", true, false, "not_authenticated_anew"},
+        {"{}", true, false, "not_authenticated_anew"},
+        {"{\"auth_time\":\"1790000000\"}", true, false, "not_authenticated_anew"},
+        {"{\"auth_time\":-1}", true, false, "not_authenticated_anew"},
+        {"{\"acr\":\"phr\"}", false, true, NULL},
+        {"{\"acr\":\"urn:okta:loa:2fa:any\"}", false, true, NULL},
+        {"{\"acr\":\"urn:okta:loa:1fa:any\"}", false, true, "acr_not_met"},
+        {"{\"acr\":\"phr \"}", false, true, "acr_not_met"},
+        {"{\"acr\":\"\"}", false, true, "acr_not_met"},
+        {"{\"acr\":[\"phr\"]}", false, true, "acr_not_met"},
+        {"{}", false, true, "acr_not_met"},
+        {"{\"auth_time\":1790000000}", true, true, "acr_not_met"},
+        {"{\"acr\":\"phr\"}", true, true, "not_authenticated_anew"},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const struct id_token_demands demands = {.fresh = table[i].fresh,
+                                                 .begun_s = NOW_S,
+                                                 .acr_values = table[i].with_acr ? &wanted : &any};
+        const char *code = NULL;
+        struct error err = {0};
+        bool met = id_token_meets(parse(table[i].claims), &demands, &code, &err);
+        if (met != (table[i].code == NULL) || (!met && strcmp(code, table[i].code) != 0))
+            fail_msg("row %zu: %s", i, met ? "met" : code);
+        assert_int_equal(err.kind, met ? ERROR_NONE : ERROR_REJECTED);
+    }
+}
+
 /* ---- claims ---- */
 
 static struct config mapping(void)
@@ -474,6 +515,7 @@ int main(void)
         TEST(test_id_token_table),
         TEST(test_id_token_of_a_refresh),
         TEST(test_empty_nonce),
+        TEST(test_demands),
         TEST(test_claims_of_userinfo),
         TEST(test_claims_fill_in),
         TEST(test_claims_of_a_fat_id_token),

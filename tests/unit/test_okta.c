@@ -306,6 +306,21 @@ static void test_authorize_url(void **state)
     expect_metric(self, COUNT("keys", "ok") "1");
 }
 
+static void test_authorize_demands(void **state)
+{
+    struct world *self = *state;
+    static char *values[] = {NULL, NULL};
+    values[0] = literal("urn:okta:loa:2fa:any");
+    values[1] = literal("phr");
+    self->config.oidc.force_authentication = true;
+    self->config.oidc.acr_values = (struct config_strings){values, 2};
+    start(self);
+    ask_url(self);
+    expect(self, OKTA_OK, NULL);
+    assert_non_null(strstr(self->result.url, "&max_age=0"));
+    assert_non_null(strstr(self->result.url, "&acr_values=urn%3Aokta%3Aloa%3A2fa%3Aany%20phr"));
+}
+
 /* Many questions at the start: one load. */
 static void test_one_load_for_all(void **state)
 {
@@ -846,6 +861,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(test_authorize_url),
+        TEST(test_authorize_demands),
         TEST(test_one_load_for_all),
         TEST(test_down_at_start),
         TEST(test_wrong_issuer),
