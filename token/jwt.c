@@ -295,6 +295,7 @@ struct jwt_signer {
 };
 
 /* A pass phrase is never asked for: it would be on the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is OpenSSL's */
 static int no_pass_phrase(char *buffer, int size, int writing, void *ctx)
 {
     (void)buffer, (void)size, (void)writing, (void)ctx;
