@@ -55,6 +55,7 @@ char *stamps_of(const struct config *config, const char *config_stamp)
     add_file(&out, config->oidc.client_secret_file);
     add_file(&out, config->oidc.private_key_file);
     add_file(&out, config->oidc.certificate_authority_file);
+    add_file(&out, config->outgoing.certificate_authority_file);
     for (unsigned i = 0; i < config->store.seal_key_files.count; ++i)
         add_file(&out, config->store.seal_key_files.entries[i]);
     return finish(&out, &pool);
