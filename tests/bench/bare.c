@@ -54,6 +54,8 @@ int main(int argc, char **argv)
     listener_kind_set_tls(&kind, tls);
     h2o_create_handler(h2o_config_register_path(kind.host, "/", 0), sizeof(h2o_handler_t))->on_req =
         on_request;
+    listener_kind_guard(&kind,
+                        metrics_new()); /* part of the listener: without it bytes only add up */
     if (!listener_kind_bind(&kind, &address, 1, &err))
         return fail(&err);
     sigemptyset(&signals);
