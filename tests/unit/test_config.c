@@ -533,17 +533,17 @@ static void test_proxies(void **state)
         const char *url;
         bool fine;
     } table[] = {
-        {"http://proxy.example.com:3128", true},
+        {"http://outgoing.example.com:3128", true},
         {"http://[2001:db8::1]:3128", true},
         {"http://10.0.0.1:8080", true},
-        {"http://proxy.example.com", false},
+        {"http://outgoing.example.com", false},
         {"http://[2001:db8::1]", false},
-        {"https://proxy.example.com:3128", false},
-        {"http://u:p@proxy.example.com:1", false},
-        {"http://proxy.example.com:3128/", false},
-        {"http://proxy.example.com:3128?x", false},
-        {"socks5://proxy.example.com:1080", false},
-        {"proxy.example.com:3128", false},
+        {"https://outgoing.example.com:3128", false},
+        {"http://u:p@outgoing.example.com:1", false},
+        {"http://outgoing.example.com:3128/", false},
+        {"http://outgoing.example.com:3128?x", false},
+        {"socks5://outgoing.example.com:1080", false},
+        {"outgoing.example.com:3128", false},
         {"http://:3128", false},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
