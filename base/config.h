@@ -113,7 +113,7 @@ struct config {
 
     struct {
         int64_t lifetime_ms, leeway_ms;
-        char *algorithm; /* "ES256" */
+        char *algorithm; /* "ES256" "RS256" */
         char *keys_directory;
         int64_t rotate_every_ms; /* 0: keys rotate by command only */
     } tokens;

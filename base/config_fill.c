@@ -384,9 +384,9 @@ static void fill_tokens(struct fill *self, const struct raw_tokens *raw)
     if (config->tokens.leeway_ms % 1000 != 0)
         COMPLAIN(self, "leeway", "must be whole seconds");
     config->tokens.algorithm = text(self, "algorithm", raw->algorithm, "ES256");
-    if (strcmp(config->tokens.algorithm, "ES256") != 0)
-        COMPLAIN(self, "algorithm", "\"%s\" is not implemented in this version; use ES256",
-                 config->tokens.algorithm);
+    if (strcmp(config->tokens.algorithm, "ES256") != 0 &&
+        strcmp(config->tokens.algorithm, "RS256") != 0)
+        COMPLAIN(self, "algorithm", "\"%s\" is not one of: ES256, RS256", config->tokens.algorithm);
     config->tokens.keys_directory = text(self, "keys_directory", raw->keys_directory, NULL);
     config->tokens.rotate_every_ms =
         duration(self, "rotate_every", raw->rotate_every, &(struct span){"30d", "0s", "3650d"});

@@ -4,6 +4,7 @@
  * server sees within a second or two what was done there. */
 #include "base/clock.h"
 #include "commands.h"
+#include "parts.h"
 #include "token/token.h"
 
 static int complain(const struct error *err)
@@ -21,7 +22,8 @@ static void print_keys(const struct token_keys *keys, int64_t now_ms)
     printf(row, "KID", "ALGORITHM", "CREATED", "SIGNS FROM", "VERIFIES UNTIL", "ROLE");
     for (size_t i = 0; i < count; i++) {
         bool ends = list[i].verify_until_ms != INT64_MAX;
-        printf(row, list[i].kid, list[i].algorithm, clock_rfc3339(list[i].created_at_ms, created),
+        printf(row, list[i].kid, token_algorithm_name(list[i].algorithm),
+               clock_rfc3339(list[i].created_at_ms, created),
                clock_rfc3339(list[i].sign_from_ms, from),
                ends ? clock_rfc3339(list[i].verify_until_ms, until) : "-", list[i].role);
     }
@@ -45,7 +47,7 @@ static int rotate(const struct config *config, bool at_once)
     int64_t now_ms = clock_wall_ms();
     if (!token_keys_load(config->tokens.keys_directory, &keys, &err))
         return complain(&err);
-    bool good = token_keys_rotate(keys, now_ms, at_once, &err);
+    bool good = token_keys_rotate(keys, parts_token_algorithm(config), now_ms, at_once, &err);
     if (good)
         print_keys(keys, now_ms);
     token_keys_free(keys);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "parts.h"
 
 #define LOOK_MS       1000
 #define AFTER_FAIL_MS 10000
@@ -32,7 +33,7 @@ static void tell_changes(const struct key_list *before, const struct key_list *a
         const struct token_key_info *key = &after->keys[i];
         if (!is_listed(before, key->kid))
             log_audit("signing_key_added", LOG_STR("kid", key->kid),
-                      LOG_STR("algorithm", key->algorithm),
+                      LOG_STR("algorithm", token_algorithm_name(key->algorithm)),
                       LOG_STR("sign_from", clock_rfc3339(key->sign_from_ms, sign_from)));
     }
     for (size_t i = 0; i < before->count; i++) {
@@ -56,7 +57,8 @@ static void tell_failure(struct key_upkeep *self, const struct error *err)
 static void on_look(struct loop_timer *timer)
 {
     struct key_upkeep *self = H2O_STRUCT_FROM_MEMBER(struct key_upkeep, timer, timer);
-    struct token_key_rules rules = {.rotate_every_ms = atomic_load(&self->rotate_every_ms)};
+    struct token_key_rules rules = {.algorithm = self->algorithm,
+                                    .rotate_every_ms = atomic_load(&self->rotate_every_ms)};
     struct key_list before, after;
     struct error err = {.kind = ERROR_NONE};
     bool changed;
@@ -84,6 +86,7 @@ void key_upkeep_start(struct key_upkeep *self, struct loop *loop, struct token_k
 {
     self->loop = loop;
     self->keys = keys;
+    self->algorithm = parts_token_algorithm(config);
     key_upkeep_configure(self, config);
     loop_timer_start(loop, &self->timer, 0, on_look);
 }

@@ -11,8 +11,9 @@
 #include "token/token.h"
 
 struct key_upkeep {
-    struct loop *loop;       /* borrowed, as is keys */
-    struct token_keys *keys; /* nobody else tends them */
+    struct loop *loop;              /* borrowed, as is keys */
+    struct token_keys *keys;        /* nobody else tends them */
+    enum token_algorithm algorithm; /* a reload does not change it */
     _Atomic int64_t rotate_every_ms;
     struct loop_timer timer;
     struct error told; /* the complaint that was logged last */

@@ -3,6 +3,8 @@
  * See parts.h. */
 #include "parts.h"
 
+#include <assert.h>
+
 #include "webhook/webhook.h"
 
 bool parts_seal_keys(const struct config *config, struct seal_keys **out, struct error *err)
@@ -35,4 +37,12 @@ bool parts_portal_tls(const struct config *config, SSL_CTX **out, struct error *
 {
     struct tls_options options = {.files = &config->portal.tls, .session_context = "portal"};
     return tls_context_new(&options, out, err);
+}
+
+enum token_algorithm parts_token_algorithm(const struct config *config)
+{
+    enum token_algorithm algorithm = TOKEN_ES256;
+    bool known = token_algorithm_parse(config->tokens.algorithm, &algorithm);
+    assert(known); /* the config was judged */
+    return algorithm;
 }

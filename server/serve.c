@@ -31,7 +31,8 @@ static unsigned count_workers(const struct config *config)
 static bool open_parts(struct server *self, struct error *err)
 {
     const struct config *config = self->edition->config;
-    if (!token_keys_open(config->tokens.keys_directory, clock_wall_ms(), &self->keys, err))
+    if (!token_keys_open(config->tokens.keys_directory, parts_token_algorithm(config),
+                         clock_wall_ms(), &self->keys, err))
         return false;
     self->verifier = token_verifier_new(self->keys, config->portal.url,
                                         config->tokens.leeway_ms / 1000, REMEMBER_TOKENS);

@@ -99,12 +99,14 @@ static bool parse_key(h2o_mem_pool_t *pool, h2o_iovec_t text, struct token_key *
         return false;
     if (!token_key_kid_valid(kid))
         return error_set(err, ERROR_BAD_INPUT, "kid is not of our form");
-    if (!iovec_equal(algorithm, "ES256"))
-        return error_set(err, ERROR_BAD_INPUT, "algorithm is not ES256");
     bool good = token_key_from_pem(kid.base, pem, out, err);
     explicit_bzero(pem.base, pem.len);
     if (!good)
         return false;
+    if (!iovec_equal(algorithm, token_algorithm_name((*out)->algorithm))) {
+        token_key_free(*out);
+        return error_set(err, ERROR_BAD_INPUT, "algorithm is not that of the private key");
+    }
     (*out)->created_at_ms = created_at_ms;
     (*out)->sign_from_ms = sign_from_ms;
     return true;
@@ -270,7 +272,7 @@ static bool key_text(h2o_mem_pool_t *pool, const struct token_key *key, h2o_iove
     json_key(writer, "kid");
     json_put_string(writer, key->kid);
     json_key(writer, "algorithm");
-    json_put_string(writer, "ES256");
+    json_put_string(writer, token_algorithm_name(key->algorithm));
     json_key(writer, "created_at_ms");
     json_put_int(writer, key->created_at_ms);
     json_key(writer, "sign_from_ms");

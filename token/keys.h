@@ -17,18 +17,20 @@
 /* ---- the header of our tokens ----
  * {"alg":"ES256","kid":"postern-XXXXXXXXXXXX","typ":"JWT"} with twelve of [a-z0-9], in the order in which
  * libjwt writes it too. The kid's own characters begin and end on base64url's 3-byte boundaries, so all our
- * encoded headers are equal but for KEY_HEADER_KID characters in the middle. */
-#define KEY_KID_PREFIX        "postern-"
-#define KEY_KID_RANDOM        12
-#define KEY_KID_LEN           (sizeof(KEY_KID_PREFIX) - 1 + KEY_KID_RANDOM)
-#define KEY_HEADER_BEGIN      "eyJhbGciOiJFUzI1NiIsImtpZCI6InBvc3Rlcm4t"
-#define KEY_HEADER_KID        16                     /* base64url of KEY_KID_RANDOM bytes */
-#define KEY_HEADER_END        "IiwidHlwIjoiSldUIn0." /* with the dot that ends the header */
-#define KEY_HEADER_BEGIN_LEN  (sizeof(KEY_HEADER_BEGIN) - 1)
-#define KEY_HEADER_END_LEN    (sizeof(KEY_HEADER_END) - 1)
-#define KEY_HEADER_LEN        (KEY_HEADER_BEGIN_LEN + KEY_HEADER_KID + KEY_HEADER_END_LEN)
-#define KEY_SIGNATURE_LEN     64 /* r and s, 32 bytes each (RFC 7518 section 3.4) */
-#define KEY_SIGNATURE_ENCODED 86
+ * encoded headers of one algorithm are equal but for KEY_HEADER_KID characters in the middle. */
+#define KEY_KID_PREFIX       "postern-"
+#define KEY_KID_RANDOM       12
+#define KEY_KID_LEN          (sizeof(KEY_KID_PREFIX) - 1 + KEY_KID_RANDOM)
+#define KEY_HEADER_BEGIN     "eyJhbGciOiJFUzI1NiIsImtpZCI6InBvc3Rlcm4t"
+#define KEY_HEADER_BEGIN_RS  "eyJhbGciOiJSUzI1NiIsImtpZCI6InBvc3Rlcm4t"
+#define KEY_HEADER_KID       16                     /* base64url of KEY_KID_RANDOM bytes */
+#define KEY_HEADER_END       "IiwidHlwIjoiSldUIn0." /* with the dot that ends the header */
+#define KEY_HEADER_BEGIN_LEN (sizeof(KEY_HEADER_BEGIN) - 1)
+#define KEY_HEADER_END_LEN   (sizeof(KEY_HEADER_END) - 1)
+#define KEY_HEADER_LEN       (KEY_HEADER_BEGIN_LEN + KEY_HEADER_KID + KEY_HEADER_END_LEN)
+#define KEY_SIGNATURE_EC     64  /* r and s, 32 bytes each (RFC 7518 section 3.4) */
+#define KEY_SIGNATURE_RSA    256 /* of 2048 bits */
+#define KEY_SIGNATURE_MAX    KEY_SIGNATURE_RSA
 
 /* How long a key goes on verifying after the next one has begun to sign: far longer than any token lives
  * (the config bounds tokens.lifetime), so that nobody is signed out by a rotation. */
@@ -41,16 +43,22 @@ struct token_key {
     int64_t created_at_ms;
     int64_t sign_from_ms;
     int64_t verify_until_ms; /* INT64_MAX while there is no later key; set by the ring */
-    char x[44], y[44];       /* the public point, base64url */
+    enum token_algorithm algorithm;
+    size_t signature_len;
+    struct {
+        const char *name; /* in a JWK */
+        char *value;      /* base64url */
+    } numbers[2];         /* the public ones: x and y, or n and e */
     EVP_PKEY *pkey;
     EVP_PKEY_CTX *signer;   /* ready to sign; copied for each use, which is cheap and thread-safe */
     EVP_PKEY_CTX *verifier; /* the same for verifying */
 };
 
-/* A new P-256 key with a random kid. */
-MUST_CHECK bool token_key_generate(int64_t now_ms, int64_t sign_from_ms, struct token_key **out,
-                                   struct error *err);
-/* From what a key file says. The private key is one PEM block; anything but P-256 is refused. */
+/* A new P-256 or RSA key with a random kid. An RSA key takes some 100 ms. */
+MUST_CHECK bool token_key_generate(enum token_algorithm algorithm, int64_t now_ms,
+                                   int64_t sign_from_ms, struct token_key **out, struct error *err);
+/* From what a key file says. The private key is one PEM block; anything but P-256, and RSA of 2048
+ * bits with the exponent 65537, is refused. */
 MUST_CHECK bool token_key_from_pem(const char *kid, h2o_iovec_t pem, struct token_key **out,
                                    struct error *err);
 MUST_CHECK bool token_key_to_pem(const struct token_key *self, struct secret *out,
@@ -59,11 +67,12 @@ void token_key_free(struct token_key *self);
 bool token_key_same(const struct token_key *a, const struct token_key *b);
 bool token_key_kid_valid(h2o_iovec_t kid);
 
+/* The first signature_len bytes are the signature. */
 MUST_CHECK bool token_key_sign(const struct token_key *self, h2o_iovec_t message,
-                               uint8_t signature[KEY_SIGNATURE_LEN]);
-/* False for a wrong signature, and for whatever else goes wrong. */
+                               uint8_t signature[KEY_SIGNATURE_MAX]);
+/* False for a wrong signature of signature_len bytes, and for whatever else goes wrong. */
 MUST_CHECK bool token_key_verify(const struct token_key *self, h2o_iovec_t message,
-                                 const uint8_t signature[KEY_SIGNATURE_LEN]);
+                                 const uint8_t *signature);
 
 /* How long a key is published before it signs: longer than any reader of /keys and any other process keeps
  * what it has read. */

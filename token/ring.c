@@ -41,8 +41,9 @@ void key_ring_settle(struct key_ring *self)
 {
     if (self->count > 1)
         qsort(self->entries, self->count, sizeof(struct token_key *), by_sign_from);
-    for (size_t i = 0; i + 1 < self->count; i++)
-        self->entries[i]->verify_until_ms = self->entries[i + 1]->sign_from_ms + KEY_OVERLAP_MS;
+    for (size_t i = 0; i < self->count; i++)
+        self->entries[i]->verify_until_ms =
+            i + 1 < self->count ? self->entries[i + 1]->sign_from_ms + KEY_OVERLAP_MS : INT64_MAX;
 }
 
 const struct token_key *key_ring_signer(const struct key_ring *self, int64_t now_ms)
@@ -115,7 +116,7 @@ size_t token_keys_list(const struct token_keys *self, int64_t now_ms, struct tok
     const struct key_ring *ring = token_keys_ring(self);
     for (size_t i = 0; i < ring->count && i < TOKEN_KEYS_MOST; i++) {
         const struct token_key *key = ring->entries[i];
-        out[i] = (struct token_key_info){.algorithm = "ES256",
+        out[i] = (struct token_key_info){.algorithm = key->algorithm,
                                          .created_at_ms = key->created_at_ms,
                                          .sign_from_ms = key->sign_from_ms,
                                          .verify_until_ms = key->verify_until_ms,
@@ -129,9 +130,18 @@ size_t token_keys_list(const struct token_keys *self, int64_t now_ms, struct tok
 
 static void write_jwk(const struct token_key *key, struct json_writer *out)
 {
-    const char *members[][2] = {{"kty", "EC"},  {"crv", "P-256"}, {"x", key->x},    {"y", key->y},
-                                {"use", "sig"}, {"alg", "ES256"}, {"kid", key->kid}};
+    const char *members[][2] = {{key->numbers[0].name, key->numbers[0].value},
+                                {key->numbers[1].name, key->numbers[1].value},
+                                {"use", "sig"},
+                                {"alg", token_algorithm_name(key->algorithm)},
+                                {"kid", key->kid}};
     json_begin_object(out);
+    json_key(out, "kty");
+    json_put_string(out, key->algorithm == TOKEN_RS256 ? "RSA" : "EC");
+    if (key->algorithm == TOKEN_ES256) {
+        json_key(out, "crv");
+        json_put_string(out, "P-256");
+    }
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         json_key(out, members[i][0]);
         json_put_string(out, members[i][1]);

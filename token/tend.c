@@ -14,9 +14,11 @@
 struct work { /* on a directory, locked while fd is open */
     int fd;
     const char *directory;
+    enum token_algorithm algorithm; /* of the key that is added */
     int64_t now_ms;
-    struct key_ring *ring;   /* what is in it */
-    struct token_key *added; /* by us, in ring */
+    struct key_ring *ring;          /* what is in it */
+    struct token_key *added;        /* by us, in ring */
+    const struct token_key *former; /* the one that signed before added does, in ring */
 };
 
 static struct key_ring *ring_new(void)
@@ -31,7 +33,7 @@ static bool add_key(struct work *self, int64_t sign_from_ms, struct error *err)
     struct token_key *key;
     if (faccessat(self->fd, ".", W_OK, AT_EACCESS) != 0) /* before the work of making one */
         return error_set(err, ERROR_UPSTREAM, "%s: can't be written: %m", self->directory);
-    if (!token_key_generate(self->now_ms, sign_from_ms, &key, err))
+    if (!token_key_generate(self->algorithm, self->now_ms, sign_from_ms, &key, err))
         return false;
     if (!key_files_write(self->fd, self->directory, key, err)) {
         token_key_free(key);
@@ -52,14 +54,30 @@ static bool read_locked(struct work *self, struct error *err)
     return self->ring->count > 0 || add_key(self, self->now_ms, err);
 }
 
-/* Deletes those whose time is over or, with only, all but that one. */
-static bool drop_keys(struct work *self, const struct token_key *only, struct error *err)
+static bool is_past(const struct work *work, const struct token_key *key)
+{
+    return work->now_ms >= key->verify_until_ms;
+}
+
+static bool is_other(const struct work *work, const struct token_key *key)
+{
+    return key != work->added;
+}
+
+static bool waits(const struct work *work, const struct token_key *key)
+{
+    return key != work->added && key != work->former && key->sign_from_ms > work->now_ms;
+}
+
+static bool drop_keys(struct work *self,
+                      bool (*condemned)(const struct work *work, const struct token_key *key),
+                      struct error *err)
 {
     size_t kept = 0;
     bool good = true;
     for (size_t i = 0; i < self->ring->count; i++) {
         struct token_key *key = self->ring->entries[i];
-        bool drop = only != NULL ? key != only : self->now_ms >= key->verify_until_ms;
+        bool drop = condemned(self, key);
         good = good && (!drop || key_files_remove(self->fd, self->directory, key, err));
         if (drop && good)
             token_key_free(key);
@@ -67,6 +85,7 @@ static bool drop_keys(struct work *self, const struct token_key *only, struct er
             self->ring->entries[kept++] = key;
     }
     self->ring->count = kept;
+    key_ring_settle(self->ring);
     return good;
 }
 
@@ -80,15 +99,32 @@ static struct token_keys *keys_new(const struct work *work)
     return keys;
 }
 
-bool token_keys_open(const char *directory, int64_t now_ms, struct token_keys **out,
-                     struct error *err)
+/* Only at a start, and only where this process is told so anew: two replicas with different configs change the
+ * algorithm once each, and not once a second. */
+static bool change_algorithm(struct work *self, struct error *err)
 {
-    struct work work = {.directory = directory, .now_ms = now_ms};
+    const struct token_key *signer = key_ring_signer(self->ring, self->now_ms);
+    if (signer->algorithm == self->algorithm)
+        return true;
+    self->former = signer;
+    return add_key(self, self->now_ms + (self->now_ms == signer->sign_from_ms), err) &&
+           drop_keys(self, waits, err);
+}
+
+static bool open_locked(struct work *work, struct error *err)
+{
+    return read_locked(work, err) && change_algorithm(work, err);
+}
+
+bool token_keys_open(const char *directory, enum token_algorithm algorithm, int64_t now_ms,
+                     struct token_keys **out, struct error *err)
+{
+    struct work work = {.directory = directory, .algorithm = algorithm, .now_ms = now_ms};
     if (!key_files_open(directory, true, &work.fd, err))
         return false;
     work.ring = ring_new();
     bool good = flock(work.fd, LOCK_EX) == 0
-                    ? read_locked(&work, err)
+                    ? open_locked(&work, err)
                     : error_set(err, ERROR_UPSTREAM, "%s: can't be locked: %m", directory);
     if (good)
         *out = keys_new(&work);
@@ -160,7 +196,7 @@ static bool tend_locked(struct token_keys *self, struct work *work,
     }
     bool good =
         !is_due(work->ring, rules, work->now_ms) || add_key(work, work->now_ms + KEY_AHEAD_MS, err);
-    good = good && drop_keys(work, NULL, err);
+    good = good && drop_keys(work, is_past, err);
     self->stamp = stamp;
     if (same_keys(token_keys_ring(self), work->ring))
         key_ring_free(work->ring);
@@ -173,7 +209,8 @@ bool token_keys_tend(struct token_keys *self, const struct token_key_rules *rule
                      bool *changed, struct error *err)
 {
     const struct key_ring *before = token_keys_ring(self);
-    struct work work = {.directory = self->directory, .now_ms = now_ms};
+    struct work work = {
+        .directory = self->directory, .algorithm = rules->algorithm, .now_ms = now_ms};
     *changed = false;
     if (!key_files_open(self->directory, false, &work.fd, err))
         return false;
@@ -204,12 +241,13 @@ static bool rotate_locked(struct work *work, bool at_once, struct error *err)
     bool first = work->ring->count == 0;
     if (!add_key(work, at_once || first ? work->now_ms : work->now_ms + KEY_AHEAD_MS, err))
         return false;
-    return !at_once || drop_keys(work, work->added, err);
+    return !at_once || drop_keys(work, is_other, err);
 }
 
-bool token_keys_rotate(struct token_keys *self, int64_t now_ms, bool at_once, struct error *err)
+bool token_keys_rotate(struct token_keys *self, enum token_algorithm algorithm, int64_t now_ms,
+                       bool at_once, struct error *err)
 {
-    struct work work = {.directory = self->directory, .now_ms = now_ms};
+    struct work work = {.directory = self->directory, .algorithm = algorithm, .now_ms = now_ms};
     if (!key_files_open(self->directory, true, &work.fd, err))
         return false;
     work.ring = ring_new();

@@ -41,14 +41,14 @@ static bool sign(h2o_mem_pool_t *pool, const struct token_key *key, h2o_iovec_t 
                  h2o_iovec_t *out, struct error *err)
 {
     struct text token;
-    uint8_t signature[KEY_SIGNATURE_LEN];
+    uint8_t signature[KEY_SIGNATURE_MAX];
     text_init(&token, pool);
     text_add(&token, key->header, KEY_HEADER_LEN);
     h2o_iovec_t encoded = base64url_encode(pool, payload.base, payload.len);
     text_add(&token, encoded.base, encoded.len);
     if (!token_key_sign(key, text_iovec(&token), signature))
         return error_set(err, ERROR_INTERNAL, "signing with the key %s failed", key->kid);
-    encoded = base64url_encode(pool, signature, sizeof(signature));
+    encoded = base64url_encode(pool, signature, key->signature_len);
     text_add(&token, ".", 1);
     text_add(&token, encoded.base, encoded.len);
     if (token.len > TOKEN_MAX_BYTES)

@@ -17,11 +17,16 @@
 /* ---- key ring (design section 5): roles follow from the clock alone ---- */
 struct token_keys; /* shared by all threads; whoever reads never waits for a rotation */
 
+enum token_algorithm { TOKEN_ES256, TOKEN_RS256 };                /* the RSA keys have 2048 bits */
+const char *token_algorithm_name(enum token_algorithm algorithm); /* as in a JWT's alg */
+MUST_CHECK bool token_algorithm_parse(const char *name, enum token_algorithm *out);
+
 /* Loads every key file of the directory (made with mode 0700 if missing); makes the first key where there
- * is none. Refused when the directory or a key file can be read or written by others, or is malformed; the error
+ * is none. Where the key that signs is of another algorithm, adds one of this that signs at once; the others verify
+ * on, and one that waits to sign goes. Refused when the directory or a key file can be read or written by others, or is malformed; the error
  * names the file. */
-MUST_CHECK bool token_keys_open(const char *directory, int64_t now_ms, struct token_keys **out,
-                                struct error *err);
+MUST_CHECK bool token_keys_open(const char *directory, enum token_algorithm algorithm,
+                                int64_t now_ms, struct token_keys **out, struct error *err);
 /* The same without making anything, for `check`; an absent or empty directory is fine. */
 MUST_CHECK bool token_keys_check(const char *directory, struct error *err);
 /* The same, to look at: it may hold no key, and its directory may be missing. */
@@ -31,7 +36,8 @@ void token_keys_free(struct token_keys *self);
 void token_keys_write_jwks(const struct token_keys *self, int64_t now_ms, struct json_writer *out);
 
 struct token_key_rules {
-    int64_t rotate_every_ms; /* a key that has signed so long gets a successor; 0: never */
+    enum token_algorithm algorithm; /* of the next key */
+    int64_t rotate_every_ms;        /* a key that has signed so long gets a successor; 0: never */
 };
 /* To be called every second or so, by one thread at a time: takes up what has changed in the directory,
  * adds the next key when it is time, and deletes keys that verify nothing any more. Several processes may share a
@@ -41,15 +47,15 @@ MUST_CHECK bool token_keys_tend(struct token_keys *self, const struct token_key_
                                 int64_t now_ms, bool *changed, struct error *err);
 /* Adds a key that signs in ten minutes, when everybody who verifies has seen it; REJECTED where one waits
  * already. at_once, for a key that leaked: it signs now, and all others are deleted. */
-MUST_CHECK bool token_keys_rotate(struct token_keys *self, int64_t now_ms, bool at_once,
-                                  struct error *err);
+MUST_CHECK bool token_keys_rotate(struct token_keys *self, enum token_algorithm algorithm,
+                                  int64_t now_ms, bool at_once, struct error *err);
 
 #define TOKEN_KEYS_MOST 64
 #define TOKEN_KID_SIZE  24 /* with its NUL */
 
 struct token_key_info {
     char kid[TOKEN_KID_SIZE];
-    const char *algorithm;
+    enum token_algorithm algorithm;
     int64_t created_at_ms, sign_from_ms;
     int64_t verify_until_ms; /* INT64_MAX while there is no later key */
     const char *role;        /* "next" "signs" "verifies" "over" */

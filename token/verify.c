@@ -77,7 +77,8 @@ struct asked { /* one question, handed down */
 static bool has_our_header(h2o_iovec_t token)
 {
     return token.len > KEY_HEADER_LEN && token.len <= TOKEN_MAX_BYTES &&
-           memcmp(token.base, KEY_HEADER_BEGIN, KEY_HEADER_BEGIN_LEN) == 0 &&
+           (memcmp(token.base, KEY_HEADER_BEGIN, KEY_HEADER_BEGIN_LEN) == 0 ||
+            memcmp(token.base, KEY_HEADER_BEGIN_RS, KEY_HEADER_BEGIN_LEN) == 0) &&
            memcmp(token.base + KEY_HEADER_LEN - KEY_HEADER_END_LEN, KEY_HEADER_END,
                   KEY_HEADER_END_LEN) == 0;
 }
@@ -108,7 +109,8 @@ static bool check_signature(h2o_mem_pool_t *pool, const struct token_key *key, h
         return false;
     h2o_iovec_t signed_part = h2o_iovec_init(token.base, (size_t)(dot - token.base));
     h2o_iovec_t encoded = h2o_iovec_init(dot + 1, token.len - signed_part.len - 1), signature;
-    if (encoded.len != KEY_SIGNATURE_ENCODED || !base64url_decode(pool, encoded, &signature) ||
+    if (encoded.len > KEY_SIGNATURE_MAX * 2 || !base64url_decode(pool, encoded, &signature) ||
+        signature.len != key->signature_len ||
         !token_key_verify(key, signed_part, (const uint8_t *)signature.base))
         return false;
     return base64url_decode(

@@ -24,7 +24,7 @@ static struct token_key *make_key(const char *kid, int64_t sign_from_ms)
 {
     struct token_key *random, *key;
     struct secret pem = {0};
-    bool good = token_key_generate(sign_from_ms, sign_from_ms, &random, NULL) &&
+    bool good = token_key_generate(TOKEN_ES256, sign_from_ms, sign_from_ms, &random, NULL) &&
                 token_key_to_pem(random, &pem, NULL) &&
                 token_key_from_pem(kid, secret_iovec(&pem), &key, NULL);
     assert(good);
@@ -46,14 +46,14 @@ static void prepare(void)
 static h2o_iovec_t sign(h2o_mem_pool_t *pool, const struct token_key *key, h2o_iovec_t payload)
 {
     struct text token;
-    uint8_t signature[KEY_SIGNATURE_LEN];
+    uint8_t signature[KEY_SIGNATURE_MAX];
     text_init(&token, pool);
     text_add(&token, key->header, KEY_HEADER_LEN);
     text_add_string(&token, base64url_encode(pool, payload.base, payload.len).base);
     bool good = token_key_sign(key, text_iovec(&token), signature);
     assert(good);
     text_add_string(&token, ".");
-    text_add_string(&token, base64url_encode(pool, signature, sizeof(signature)).base);
+    text_add_string(&token, base64url_encode(pool, signature, key->signature_len).base);
     return text_iovec(&token);
 }
 

@@ -4,6 +4,8 @@ import { readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { createLocalJWKSet, jwtVerify } from 'jose';
+
 import { writeConfig } from '../support/config.mjs';
 import { eventually } from '../support/eventually.mjs';
 import { startWorld } from '../support/postern.mjs';
@@ -139,6 +141,25 @@ describe('signing keys', { timeout: 240_000 }, () => {
     assert.equal(kidOf(fresh), now);
     assert.ok(await yes(fresh));
     for (const kid of before) await audit('signing_key_removed', kid);
+  });
+
+  test('RS256: a restart changes the algorithm, tokens of before are good, and a stranger verifies both', async () => {
+    const before = (await getToken(ada)).id_token;
+    world.postern.config.tokens.algorithm = 'RS256';
+    await writeConfig(world.postern.configFile, world.postern.config);
+    await world.postern.restart();
+    const fresh = (await getToken(ada)).id_token;
+    const jwks = (await world.browser().get('/keys')).json();
+    assert.deepEqual(jwks.keys.map((key) => key.alg), ['ES256', 'RS256']);
+    for (const [token, alg] of [[before, 'ES256'], [fresh, 'RS256']]) {
+      assert.ok(await yes(token));
+      const { protectedHeader } = await jwtVerify(token, createLocalJWKSet(jwks), { issuer: world.postern.url, audience: 'kubernetes', algorithms: [alg] });
+      assert.deepEqual(protectedHeader, { alg, kid: kidOf(token), typ: 'JWT' });
+      const flipped = Buffer.from(token.split('.')[2], 'base64url');
+      flipped[flipped.length >> 1] ^= 1;
+      assert.equal(await yes([...token.split('.').slice(0, 2), flipped.toString('base64url')].join('.')), false);
+    }
+    assert.deepEqual([...(await roles()).values()], ['verifies', 'signs']);
   });
 
   test('a file that is no key harms nothing while the server runs, and is told', async () => {

@@ -168,7 +168,7 @@ static inline struct token_keys *world_keys(int64_t now_ms)
     struct error err = {.kind = ERROR_NONE};
     assert_non_null(mkdtemp(parent));
     snprintf(directory, sizeof(directory), "%s/keys", parent);
-    if (!token_keys_open(directory, now_ms, &keys, &err))
+    if (!token_keys_open(directory, TOKEN_ES256, now_ms, &keys, &err))
         fail_msg("%s", err.text);
     DIR *dir = opendir(directory);
     assert_non_null(dir);

@@ -57,20 +57,25 @@ static inline void scratch_remove(struct scratch *self)
     rmdir(self->parent);
 }
 
-static inline struct token_keys *keys_at(const char *directory)
+static inline struct token_keys *keys_of(const char *directory, enum token_algorithm algorithm)
 {
     struct token_keys *keys = NULL;
     struct error err = {0};
-    if (!token_keys_open(directory, NOW_MS, &keys, &err))
+    if (!token_keys_open(directory, algorithm, NOW_MS, &keys, &err))
         fail_msg("%s", err.text);
     return keys;
 }
 
-static inline struct token_keys *fresh_keys(void)
+static inline struct token_keys *keys_at(const char *directory)
+{
+    return keys_of(directory, TOKEN_ES256);
+}
+
+static inline struct token_keys *fresh_keys(enum token_algorithm algorithm)
 {
     struct scratch scratch;
     scratch_make(&scratch);
-    struct token_keys *keys = keys_at(scratch.keys);
+    struct token_keys *keys = keys_of(scratch.keys, algorithm);
     scratch_remove(&scratch);
     return keys;
 }
@@ -80,13 +85,13 @@ static inline h2o_iovec_t sign_payload(h2o_mem_pool_t *pool, const struct token_
                                        const char *payload)
 {
     struct text token;
-    uint8_t signature[KEY_SIGNATURE_LEN];
+    uint8_t signature[KEY_SIGNATURE_MAX];
     text_init(&token, pool);
     text_add_string(&token, key->header);
     text_add_string(&token, base64url_encode(pool, payload, strlen(payload)).base);
     assert_true(token_key_sign(key, text_iovec(&token), signature));
     text_add_string(&token, ".");
-    text_add_string(&token, base64url_encode(pool, signature, sizeof(signature)).base);
+    text_add_string(&token, base64url_encode(pool, signature, key->signature_len).base);
     return text_iovec(&token);
 }
 

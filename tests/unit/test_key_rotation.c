@@ -59,7 +59,7 @@ static bool tend(struct token_keys *keys, const struct token_key_rules *rules, i
 static void rotate(struct token_keys *keys, int64_t now_ms, bool at_once)
 {
     struct error err = {0};
-    if (!token_keys_rotate(keys, now_ms, at_once, &err))
+    if (!token_keys_rotate(keys, TOKEN_ES256, now_ms, at_once, &err))
         fail_msg("%s", err.text);
 }
 
@@ -193,7 +193,8 @@ static void test_rotate(void **state)
     assert_roles(f, f->keys, NOW_MS, "signs next");
     assert_int_equal(judge(f, before, NOW_MS), TOKEN_GOOD);
     struct error err = {0};
-    assert_false(token_keys_rotate(f->keys, NOW_MS, false, &err)); /* one waits already */
+    assert_false(
+        token_keys_rotate(f->keys, TOKEN_ES256, NOW_MS, false, &err)); /* one waits already */
     assert_int_equal(err.kind, ERROR_REJECTED);
     assert_non_null(strstr(err.text, "waits"));
     assert_int_equal(files(f), 2);
@@ -221,6 +222,61 @@ static void test_rotate_an_empty_directory(void **state)
     scratch_empty(f->scratch.keys);
     rotate(f->keys, NOW_MS, false);
     assert_roles(f, f->keys, NOW_MS, "signs");
+}
+
+/* ---- another algorithm ---- */
+
+static const char *algorithms(h2o_mem_pool_t *pool, const struct token_keys *keys)
+{
+    struct token_key_info list[TOKEN_KEYS_MOST];
+    struct text out;
+    text_init(&out, pool);
+    size_t count = token_keys_list(keys, NOW_MS, list);
+    for (size_t i = 0; i < count; i++)
+        text_add_format(&out, "%s%s", i > 0 ? " " : "", token_algorithm_name(list[i].algorithm));
+    return text_iovec(&out).base;
+}
+
+/* A start with another algorithm: its key signs at once, all tokens stay good. */
+static void test_another_algorithm(void **state)
+{
+    struct fixture *f = *state;
+    h2o_iovec_t before = issue(f, f->keys, NOW_MS);
+    rotate(f->keys, NOW_MS, false); /* this one waits, and will never sign */
+    struct token_keys *started = keys_of(f->scratch.keys, TOKEN_RS256);
+    int64_t now_ms = NOW_MS + 1;
+    assert_string_equal(algorithms(&f->pool, started), "ES256 RS256");
+    assert_roles(f, started, now_ms, "verifies signs");
+    assert_int_equal(published(f, started, now_ms), 2);
+    assert_true(tend(f->keys, &never, now_ms)); /* whoever still runs with the old config */
+    assert_string_equal(algorithms(&f->pool, f->keys), "ES256 RS256");
+    assert_false(tend(f->keys, &never, now_ms));
+    h2o_iovec_t after = issue(f, started, now_ms);
+    assert_int_equal(judge(f, before, now_ms), TOKEN_GOOD);
+    assert_int_equal(judge(f, after, now_ms), TOKEN_GOOD);
+    token_keys_free(started);
+
+    started = keys_of(f->scratch.keys, TOKEN_RS256); /* once is enough */
+    assert_string_equal(algorithms(&f->pool, started), "ES256 RS256");
+    static const struct token_key_rules rules = {TOKEN_RS256, 30 * DAY_MS};
+    assert_true(tend(started, &rules, now_ms + 30 * DAY_MS)); /* the successor is of it, too */
+    assert_string_equal(algorithms(&f->pool, started), "RS256 RS256");
+    token_keys_free(started);
+}
+
+/* Where the clock was set back, the key that signs has its time ahead: that is no reason to lose it. */
+static void test_another_algorithm_after_the_clock_went_back(void **state)
+{
+    struct fixture *f = *state;
+    h2o_iovec_t before = issue(f, f->keys, NOW_MS - 60 * MINUTE_MS);
+    struct token_keys *keys = NULL;
+    assert_true(
+        token_keys_open(f->scratch.keys, TOKEN_RS256, NOW_MS - 60 * MINUTE_MS, &keys, NULL));
+    assert_string_equal(algorithms(&f->pool, keys), "RS256 ES256");
+    assert_roles(f, keys, NOW_MS - 60 * MINUTE_MS, "signs next");
+    assert_true(tend(f->keys, &never, NOW_MS - 60 * MINUTE_MS));
+    assert_int_equal(judge(f, before, NOW_MS - 60 * MINUTE_MS), TOKEN_GOOD);
+    token_keys_free(keys);
 }
 
 /* ---- several processes, one directory ---- */
@@ -404,6 +460,8 @@ int main(void)
         TEST(test_rotate),
         TEST(test_rotate_now),
         TEST(test_rotate_an_empty_directory),
+        TEST(test_another_algorithm),
+        TEST(test_another_algorithm_after_the_clock_went_back),
         TEST(test_others_see_it),
         TEST(test_one_of_many_rotates),
         TEST(test_nobody_waits_for_the_lock),

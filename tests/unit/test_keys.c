@@ -9,9 +9,11 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/param_build.h>
+#include <openssl/rsa.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "token/jwt.h"
 #include "token/token.h"
 
 #define MINUTE_MS INT64_C(60000)
@@ -73,7 +75,7 @@ static void expect_refused(struct fixture *f, const char *named, const char *why
 {
     struct token_keys *keys;
     struct error err = {0};
-    assert_false(token_keys_open(f->scratch.keys, NOW_MS, &keys, &err));
+    assert_false(token_keys_open(f->scratch.keys, TOKEN_ES256, NOW_MS, &keys, &err));
     assert_non_null(strstr(err.text, named));
     if (strstr(err.text, why) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", err.text, why);
@@ -89,7 +91,7 @@ static struct token_key *add_key(struct fixture *f, int64_t sign_from_ms)
     struct token_key *key;
     int fd;
     assert_true(key_files_open(f->scratch.keys, true, &fd, NULL));
-    assert_true(token_key_generate(NOW_MS, sign_from_ms, &key, NULL));
+    assert_true(token_key_generate(TOKEN_ES256, NOW_MS, sign_from_ms, &key, NULL));
     assert_true(key_files_write(fd, f->scratch.keys, key, NULL));
     close(fd);
     return key; /* the caller frees */
@@ -112,8 +114,8 @@ static void test_first_start(void **state)
     assert_int_equal(token_keys_ring(again)->count, 1);
     assert_string_equal(token_keys_ring(again)->entries[0]->kid, kid);
     assert_int_equal(token_keys_ring(again)->entries[0]->created_at_ms, NOW_MS);
-    assert_string_equal(token_keys_ring(again)->entries[0]->x,
-                        token_keys_ring(keys)->entries[0]->x);
+    assert_string_equal(token_keys_ring(again)->entries[0]->numbers[0].value,
+                        token_keys_ring(keys)->entries[0]->numbers[0].value);
     token_keys_free(again);
     token_keys_free(keys);
 }
@@ -136,7 +138,7 @@ static void test_parent_missing(void **state)
     struct token_keys *keys;
     struct error err = {0};
     const char *deep = text_format(&f->pool, "%s/a/b", f->scratch.parent);
-    assert_false(token_keys_open(deep, NOW_MS, &keys, &err));
+    assert_false(token_keys_open(deep, TOKEN_ES256, NOW_MS, &keys, &err));
     assert_int_equal(err.kind, ERROR_UPSTREAM);
     assert_non_null(strstr(err.text, deep));
 }
@@ -278,7 +280,7 @@ static void test_keys_of_another_kind(void **state)
     struct fixture *f = *state;
     assert_int_equal(mkdir(f->scratch.keys, 0700), 0);
     const char *file = file_of(f, "postern-abcdefghijkl");
-    EVP_PKEY *rsa = EVP_RSA_gen(2048), *p384 = EVP_EC_gen("P-384"), *p256 = EVP_EC_gen("P-256");
+    EVP_PKEY *rsa = EVP_RSA_gen(2047), *p384 = EVP_EC_gen("P-384"), *p256 = EVP_EC_gen("P-256");
     EVP_PKEY *others[] = {rsa, p384, EVP_EC_gen("secp256k1")};
     for (size_t i = 0; i < 3; i++) {
         write_file(file, key_file_text(f, others[i], NULL), 0600);
@@ -455,20 +457,74 @@ static void test_jwks(void **state)
     token_keys_free(keys);
 }
 
+static void test_rsa_key(void **state)
+{
+    struct fixture *f = *state;
+    struct token_keys *keys = keys_of(f->scratch.keys, TOKEN_RS256);
+    const struct token_key *key = token_keys_ring(keys)->entries[0];
+    const char *file = file_of(f, key->kid), *good = read_file(f, file);
+    assert_non_null(strstr(good, "\"algorithm\":\"RS256\""));
+    struct json_writer *writer = json_writer_new(&f->pool);
+    h2o_iovec_t text;
+    struct json *root;
+    token_keys_write_jwks(keys, NOW_MS, writer);
+    assert_true(json_writer_end(writer, &text, NULL));
+    assert_true(json_parse(&f->pool, text, NULL, &root, NULL));
+    const struct json *jwk = json_member(root, "keys")->first;
+    assert_int_equal(jwk->count, 6); /* and nothing private */
+    static const char *const members[][2] = {
+        {"kty", "RSA"}, {"e", "AQAB"}, {"use", "sig"}, {"alg", "RS256"}};
+    for (size_t i = 0; i < 4; i++)
+        assert_true(iovec_equal(json_member(jwk, members[i][0])->text, members[i][1]));
+    assert_true(iovec_equal(json_member(jwk, "kid")->text, key->kid));
+    assert_int_equal(json_member(jwk, "n")->text.len, 342); /* 256 bytes: no zero in front */
+    struct jwks *theirs; /* the reader that is as strict as we are with Okta */
+    assert_true(jwks_parse(text, &theirs, NULL));
+    jwks_free(theirs);
+
+    struct token_keys *again = keys_of(f->scratch.keys, TOKEN_RS256);
+    assert_true(token_key_same(key, token_keys_ring(again)->entries[0]));
+    token_keys_free(again);
+    token_keys_free(keys);
+    write_file(file, replaced(f, good, "RS256", "ES256"), 0600);
+    expect_refused(f, file, "algorithm");
+}
+
+static void test_other_rsa_keys_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(mkdir(f->scratch.keys, 0700), 0);
+    const char *file = file_of(f, "postern-abcdefghijkl");
+    EVP_PKEY *others[] = {EVP_RSA_gen(1024), EVP_RSA_gen(3072), NULL};
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    BIGNUM *three = BN_new();
+    assert_true(BN_set_word(three, 3) == 1 && EVP_PKEY_keygen_init(ctx) == 1 &&
+                EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048) == 1 &&
+                EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, three) == 1 &&
+                EVP_PKEY_generate(ctx, &others[2]) == 1);
+    for (size_t i = 0; i < 3; i++) {
+        write_file(file, key_file_text(f, others[i], NULL), 0600);
+        expect_refused(f, file, "RSA 2048");
+        EVP_PKEY_free(others[i]);
+    }
+    BN_free(three);
+    EVP_PKEY_CTX_free(ctx);
+}
+
 /* Many signatures, so that r and s of fewer than 32 bytes, and with the highest bit set, are among them. */
 static void test_signature_numbers(void **state)
 {
     (void)state;
     struct token_key *key;
-    assert_true(token_key_generate(0, 0, &key, NULL));
+    assert_true(token_key_generate(TOKEN_ES256, 0, 0, &key, NULL));
     size_t short_ones = 0;
     for (int i = 0; i < 1500; i++) {
-        uint8_t signature[KEY_SIGNATURE_LEN];
+        uint8_t signature[KEY_SIGNATURE_MAX];
         h2o_iovec_t message = {(char *)&i, sizeof(i)};
         assert_true(token_key_sign(key, message, signature));
         assert_true(token_key_verify(key, message, signature));
         short_ones += signature[0] == 0 || signature[32] == 0;
-        signature[KEY_SIGNATURE_LEN - 1] ^= 1;
+        signature[KEY_SIGNATURE_EC - 1] ^= 1;
         if (i % 100 == 0)
             assert_false(token_key_verify(key, message, signature));
     }
@@ -493,6 +549,8 @@ int main(void)
         TEST(test_roles_follow_the_clock),
         TEST(test_rotation_keeps_tokens),
         TEST(test_jwks),
+        TEST(test_rsa_key),
+        TEST(test_other_rsa_keys_are_refused),
         TEST(test_signature_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

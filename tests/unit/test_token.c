@@ -12,6 +12,8 @@
 #include "remember.h"
 #include "token/token.h"
 
+#define SIGNATURE_ENCODED 86 /* of ES256 */
+
 struct fixture {
     h2o_mem_pool_t pool;
     struct token_keys *keys;
@@ -19,15 +21,25 @@ struct fixture {
     struct token_verifier *verifier; /* remembers 64 tokens, leeway 60 s */
 };
 
-static int set_up(void **state)
+static int set_up_with(void **state, enum token_algorithm algorithm)
 {
     struct fixture *f = h2o_mem_alloc(sizeof(*f));
     h2o_mem_init_pool(&f->pool);
-    f->keys = fresh_keys();
+    f->keys = fresh_keys(algorithm);
     f->key = token_keys_ring(f->keys)->entries[0];
     f->verifier = token_verifier_new(f->keys, ISSUER, 60, 64);
     *state = f;
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_with(state, TOKEN_ES256);
+}
+
+static int set_up_rsa(void **state)
+{
+    return set_up_with(state, TOKEN_RS256);
 }
 
 static int tear_down(void **state)
@@ -162,7 +174,7 @@ static void test_wrong_issuer(void **state)
 static void test_key_of_another_ring(void **state)
 {
     struct fixture *f = *state;
-    struct token_keys *others = fresh_keys();
+    struct token_keys *others = fresh_keys(TOKEN_ES256);
     struct token_claims claims = good_claims();
     h2o_iovec_t token;
     assert_true(token_issue(&f->pool, others, &claims, &token, NULL, NULL));
@@ -208,7 +220,7 @@ static void test_foreign(void **state)
         "{\"kid\":\"postern-abcdefghijkl\",\"typ\":\"JWT\"}",
         "{\"alg\":\"none\",\"kid\":\"postern-abcdefghijkl\",\"typ\":\"JWT\"}",
         "{\"alg\":\"HS256\",\"kid\":\"postern-abcdefghijkl\",\"typ\":\"JWT\"}",
-        "{\"alg\":\"RS256\",\"kid\":\"postern-abcdefghijkl\",\"typ\":\"JWT\"}",
+        "{\"alg\":\"PS256\",\"kid\":\"postern-abcdefghijkl\",\"typ\":\"JWT\"}",
         "{\"alg\":\"ES256\",\"typ\":\"JWT\"}",
         "{\"alg\":\"ES256\",\"kid\":\"postern-abcdefghijk\",\"typ\":\"JWT\"}",
         "{\"alg\":\"ES256\",\"kid\":\"postern-abcdefghijklm\",\"typ\":\"JWT\"}",
@@ -284,13 +296,13 @@ static void test_signature_form(void **state)
 {
     struct fixture *f = *state;
     h2o_iovec_t token = issue_good(f);
-    size_t head = token.len - KEY_SIGNATURE_ENCODED;
+    size_t head = token.len - SIGNATURE_ENCODED;
     char *cut = text_dup_iovec(&f->pool, h2o_iovec_init(token.base, head));
     static const char *const signatures[] = {"", "AA", ".", "%086d="};
     for (size_t i = 0; i < sizeof(signatures) / sizeof(signatures[0]); i++)
         expect(f, iovec_of(text_format(&f->pool, "%s%s", cut, signatures[i])), NOW_S, TOKEN_BAD);
     expect(f, iovec_of(text_format(&f->pool, "%s%086d", cut, 0)), NOW_S, TOKEN_BAD); /* not zeros */
-    uint8_t zeros[KEY_SIGNATURE_LEN] = {0}, ones[KEY_SIGNATURE_LEN];
+    uint8_t zeros[KEY_SIGNATURE_EC] = {0}, ones[KEY_SIGNATURE_EC];
     memset(ones, 0xff, sizeof(ones));
     expect(f,
            iovec_of(text_format(&f->pool, "%s%s", cut, base64url_encode(&f->pool, zeros, 64).base)),
@@ -309,6 +321,7 @@ static void test_signature_form(void **state)
 
 /* ---- claims ---- */
 
+#define SIGNATURE_ENCODED 86 /* of ES256 */
 #define REST                                                                                       \
     "\"iss\":\"" ISSUER "\",\"sub\":\"u\",\"aud\":\"" AUDIENCE "\",\"jti\":\"j\",\"sid\":\"s\""
 #define TIMES "\"iat\":1790000000,\"nbf\":1790000000"
@@ -451,8 +464,8 @@ static void test_no_shared_answers(void **state)
     }
     /* the other's payload with my signature: same length, same hashed end, and in the table is only mine */
     char *mixed = text_dup_iovec(&f->pool, other);
-    memcpy(mixed + other.len - KEY_SIGNATURE_ENCODED, mine.base + mine.len - KEY_SIGNATURE_ENCODED,
-           KEY_SIGNATURE_ENCODED);
+    memcpy(mixed + other.len - SIGNATURE_ENCODED, mine.base + mine.len - SIGNATURE_ENCODED,
+           SIGNATURE_ENCODED);
     expect(f, iovec_of(mixed), NOW_S, TOKEN_BAD);
     expect(f, mine, NOW_S, TOKEN_GOOD);
 }
@@ -568,11 +581,16 @@ static void test_threads(void **state)
 
 /* ---- libjwt as oracle ---- */
 
-static bool libjwt_accepts(h2o_iovec_t token, const char *pem)
+static jwt_alg_t alg_of(const struct fixture *f)
+{
+    return f->key->algorithm == TOKEN_RS256 ? JWT_ALG_RS256 : JWT_ALG_ES256;
+}
+
+static bool libjwt_accepts(const struct fixture *f, h2o_iovec_t token, const char *pem)
 {
     jwt_t *jwt = NULL;
     bool good = jwt_decode(&jwt, token.base, (const unsigned char *)pem, (int)strlen(pem)) == 0 &&
-                jwt_get_alg(jwt) == JWT_ALG_ES256;
+                jwt_get_alg(jwt) == alg_of(f);
     jwt_free(jwt);
     ERR_clear_error();
     return good;
@@ -598,19 +616,19 @@ static h2o_iovec_t libjwt_signs(h2o_mem_pool_t *pool, const char *kid, jwt_alg_t
 static void test_libjwt_agrees(void **state)
 {
     struct fixture *f = *state;
-    struct token_keys *others = fresh_keys();
+    struct token_keys *others = fresh_keys(f->key->algorithm);
     const char *public_mine = public_pem(&f->pool, f->key->pkey);
     const char *public_other = public_pem(&f->pool, token_keys_ring(others)->entries[0]->pkey);
 
     h2o_iovec_t ours = issue_good(f);
-    assert_true(libjwt_accepts(ours, public_mine));
-    assert_false(libjwt_accepts(ours, public_other));
+    assert_true(libjwt_accepts(f, ours, public_mine));
+    assert_false(libjwt_accepts(f, ours, public_other));
 
     h2o_iovec_t theirs =
-        libjwt_signs(&f->pool, f->key->kid, JWT_ALG_ES256, private_pem(&f->pool, f->key));
+        libjwt_signs(&f->pool, f->key->kid, alg_of(f), private_pem(&f->pool, f->key));
     expect(f, theirs, NOW_S, TOKEN_GOOD);
     /* our kid on another key */
-    h2o_iovec_t forged = libjwt_signs(&f->pool, f->key->kid, JWT_ALG_ES256,
+    h2o_iovec_t forged = libjwt_signs(&f->pool, f->key->kid, alg_of(f),
                                       private_pem(&f->pool, token_keys_ring(others)->entries[0]));
     expect(f, forged, NOW_S, TOKEN_BAD);
 
@@ -620,7 +638,7 @@ static void test_libjwt_agrees(void **state)
         char *flipped = text_dup_iovec(&f->pool, ours);
         flipped[i] = flipped[i] == 'A' ? 'Q' : 'A'; /* differs in a bit that counts everywhere */
         struct token_info info;
-        assert_false(libjwt_accepts(iovec_of(flipped), public_mine));
+        assert_false(libjwt_accepts(f, iovec_of(flipped), public_mine));
         assert_int_not_equal(token_verify(f->verifier, iovec_of(flipped), AUDIENCE, NOW_S, &info),
                              TOKEN_GOOD);
     }
@@ -653,11 +671,58 @@ static void test_stricter_than_libjwt(void **state)
         expect(f, junk, NOW_S, TOKEN_BAD);
     }
     h2o_iovec_t twice = sign_payload(&f->pool, f->key, "{" REST "," TIMES ",\"exp\":1," EXP "}");
-    assert_true(libjwt_accepts(twice, pem));
+    assert_true(libjwt_accepts(f, twice, pem));
     expect(f, twice, NOW_S, TOKEN_BAD);
     h2o_iovec_t real = sign_payload(&f->pool, f->key, "{" REST "," TIMES ",\"exp\":1e300}");
-    assert_true(libjwt_accepts(real, pem));
+    assert_true(libjwt_accepts(f, real, pem));
     expect(f, real, NOW_S, TOKEN_BAD);
+}
+
+/* The algorithm is the key's: a token that names the other one is of no key of ours, whoever signed it. */
+static void test_algorithms_are_not_mixed(void **state)
+{
+    struct fixture *f = *state;
+    bool is_rsa = f->key->algorithm == TOKEN_RS256;
+    struct token_key mixed = *f->key;
+    memcpy(mixed.header, is_rsa ? KEY_HEADER_BEGIN : KEY_HEADER_BEGIN_RS, KEY_HEADER_BEGIN_LEN);
+    expect(f, sign_payload(&f->pool, &mixed, "{" REST "," TIMES "," EXP "}"), NOW_S,
+           TOKEN_UNKNOWN_KEY);
+
+    struct token_keys *others = fresh_keys(is_rsa ? TOKEN_ES256 : TOKEN_RS256);
+    struct token_key foreign = *token_keys_ring(others)->entries[0]; /* our header, their key */
+    memcpy(foreign.header, f->key->header, sizeof(foreign.header));
+    expect(f, sign_payload(&f->pool, &foreign, "{" REST "," TIMES "," EXP "}"), NOW_S, TOKEN_BAD);
+    token_keys_free(others);
+}
+
+/* PKCS #1 v1.5 only: PS256 with the same key is another algorithm. */
+static void test_rsa_padding(void **state)
+{
+    struct fixture *f = *state;
+    h2o_iovec_t good = issue_good(f);
+    const char *dot = strrchr(good.base, '.');
+    uint8_t signature[KEY_SIGNATURE_RSA];
+    size_t len = sizeof(signature);
+    EVP_PKEY_CTX *pss = NULL;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    assert_int_equal(EVP_DigestSignInit(ctx, &pss, EVP_sha256(), NULL, f->key->pkey), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(pss, RSA_PKCS1_PSS_PADDING), 1);
+    assert_int_equal(
+        EVP_DigestSign(ctx, signature, &len, (const uint8_t *)good.base, (size_t)(dot - good.base)),
+        1);
+    EVP_MD_CTX_free(ctx);
+    h2o_iovec_t token =
+        iovec_of(text_format(&f->pool, "%.*s.%s", (int)(dot - good.base), good.base,
+                             base64url_encode(&f->pool, signature, sizeof(signature)).base));
+    expect(f, good, NOW_S, TOKEN_GOOD);
+    expect(f, token, NOW_S, TOKEN_BAD);
+    static const size_t lengths[] = {0, 1, 64, 255, 257, 384, 512}; /* of the signature */
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        uint8_t zeros[512] = {0};
+        token = iovec_of(text_format(&f->pool, "%.*s.%s", (int)(dot - good.base), good.base,
+                                     base64url_encode(&f->pool, zeros, lengths[i]).base));
+        expect(f, token, NOW_S, TOKEN_BAD);
+    }
 }
 
 int main(void)
@@ -688,6 +753,14 @@ int main(void)
         TEST(test_threads),
         TEST(test_libjwt_agrees),
         TEST(test_stricter_than_libjwt),
+        TEST(test_algorithms_are_not_mixed),
+#define TEST_RSA(name) cmocka_unit_test_setup_teardown(name, set_up_rsa, tear_down)
+        TEST_RSA(test_good),
+        TEST_RSA(test_each_character_counts),
+        TEST_RSA(test_libjwt_agrees),
+        TEST_RSA(test_stricter_than_libjwt),
+        TEST_RSA(test_algorithms_are_not_mixed),
+        TEST_RSA(test_rsa_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
