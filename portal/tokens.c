@@ -188,7 +188,7 @@ static void issue(struct visit *visit, const struct session_grant *grant)
                                   .subject = visit->login.uid,
                                   .audience = cluster->audience,
                                   .session = grant->id,
-                                  .now_s = made.made_ms / 1000,
+                                  .now_ms = made.made_ms,
                                   .lifetime_s = parts->config->tokens.lifetime_ms / 1000};
     const char *jti;
     if (!token_issue(&visit->req->pool, parts->keys, &claims, &made.id_token, &jti, &err)) {
@@ -197,7 +197,7 @@ static void issue(struct visit *visit, const struct session_grant *grant)
         failed(visit, &err);
         return;
     }
-    made.expires_ms = (claims.now_s + claims.lifetime_s) * 1000;
+    made.expires_ms = (claims.now_ms / 1000 + claims.lifetime_s) * 1000;
     counter_add(visit->portal->tokens_issued[request->cluster], 1);
     log_audit("token_issued", LOG_STR("user", visit->identity->username),
               LOG_STR("uid", visit->login.uid), LOG_STR("session", grant->id),

@@ -21,6 +21,7 @@ static bool write_payload(h2o_mem_pool_t *pool, const struct token_claims *claim
                                 {"aud", claims->audience},
                                 {"sid", claims->session},
                                 {"jti", jti}};
+    int64_t now_s = claims->now_ms / 1000;
     struct json_writer *writer = json_writer_new(pool);
     json_begin_object(writer);
     for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
@@ -28,11 +29,11 @@ static bool write_payload(h2o_mem_pool_t *pool, const struct token_claims *claim
         json_put_string(writer, strings[i][1]);
     }
     json_key(writer, "iat");
-    json_put_int(writer, claims->now_s);
+    json_put_int(writer, now_s);
     json_key(writer, "nbf");
-    json_put_int(writer, claims->now_s - NBF_BEFORE_S);
+    json_put_int(writer, now_s - NBF_BEFORE_S);
     json_key(writer, "exp");
-    json_put_int(writer, claims->now_s + claims->lifetime_s);
+    json_put_int(writer, now_s + claims->lifetime_s);
     json_end_object(writer);
     return json_writer_end(writer, out, err);
 }
@@ -63,7 +64,7 @@ bool token_issue(h2o_mem_pool_t *pool, const struct token_keys *keys,
 {
     size_t session_len = strlen(claims->session);
     assert(session_len > 0 && session_len < TOKEN_ID_SIZE && claims->lifetime_s > 0);
-    const struct token_key *key = token_keys_signer(keys, claims->now_s * 1000);
+    const struct token_key *key = token_keys_signer(keys, claims->now_ms);
     if (key == NULL)
         return error_set(err, ERROR_INTERNAL, "there is no signing key");
     uint8_t random[JTI_BYTES];

@@ -69,8 +69,8 @@ struct token_claims {
     const char *subject;  /* sub: Okta's verified sub */
     const char *audience; /* aud */
     const char *session;  /* sid: the kubeconfig session's public id */
-    int64_t now_s;        /* iat; nbf is a little before */
-    int64_t lifetime_s;   /* exp = now_s + lifetime_s */
+    int64_t now_ms;       /* picks the key that signs; iat is its second, nbf a little before */
+    int64_t lifetime_s;   /* exp = iat + lifetime_s */
 };
 /* The signed token in pool; *jti_out (may be NULL) gets the jti, in pool. */
 MUST_CHECK bool token_issue(h2o_mem_pool_t *pool, const struct token_keys *keys,

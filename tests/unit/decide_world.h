@@ -150,7 +150,7 @@ static inline h2o_iovec_t world_token(struct world *self, const struct token_key
                                   .subject = UID,
                                   .audience = audience,
                                   .session = self->grant.id,
-                                  .now_s = now_s,
+                                  .now_ms = now_s * 1000,
                                   .lifetime_s = 60};
     assert_true(token_issue(&self->pool, keys, &claims, &token, NULL, NULL));
     return token;

@@ -85,7 +85,7 @@ static h2o_iovec_t issue(struct fixture *f, struct token_keys *keys, int64_t now
                                         .subject = "00u1",
                                         .audience = AUDIENCE,
                                         .session = "session",
-                                        .now_s = now_ms / 1000,
+                                        .now_ms = now_ms,
                                         .lifetime_s = 3600};
     h2o_iovec_t token;
     assert_true(token_issue(&f->pool, keys, &claims, &token, NULL, NULL));
@@ -412,7 +412,8 @@ static void *read_on(void *arg)
     struct reader *self = arg;
     while (!atomic_load(self->over)) {
         struct token_info info;
-        const struct token_claims claims = {ISSUER, "00u1", AUDIENCE, "session", LATER_S, 3600};
+        const struct token_claims claims = {ISSUER,    "00u1",         AUDIENCE,
+                                            "session", LATER_S * 1000, 3600};
         h2o_mem_pool_t pool;
         h2o_iovec_t fresh;
         h2o_mem_init_pool(&pool);

@@ -359,22 +359,24 @@ static void test_roles_follow_the_clock(void **state)
     token_key_free(second);
 }
 
-/* A rotation signs nobody out: what the old key signed is good until it expires. */
+/* A rotation signs nobody out: what the old key signed is good until it expires. The change is in the middle
+ * of a second: the millisecond counts, not the token's iat. */
 static void test_rotation_keeps_tokens(void **state)
 {
     struct fixture *f = *state;
     token_keys_free(keys_at(f->scratch.keys));
-    token_key_free(add_key(f, NOW_MS + 10 * MINUTE_MS));
+    int64_t switch_ms = NOW_S * 1000 + 10 * MINUTE_MS + 500;
+    token_key_free(add_key(f, switch_ms));
     struct token_keys *keys = keys_at(f->scratch.keys);
     struct token_verifier *verifier = token_verifier_new(keys, ISSUER, 0, 8);
-    int64_t switch_s = NOW_S + 600;
     char kids[2][KEY_HEADER_LEN];
     for (int after = 0; after < 2; after++) {
-        struct token_claims claims = {ISSUER, "u", AUDIENCE, "s", switch_s - 1 + after, 60};
+        struct token_claims claims = {ISSUER, "u", AUDIENCE, "s", switch_ms - 1 + after, 60};
         h2o_iovec_t token;
         struct token_info info;
         assert_true(token_issue(&f->pool, keys, &claims, &token, NULL, NULL));
-        assert_int_equal(token_verify(verifier, token, AUDIENCE, switch_s + 50, &info), TOKEN_GOOD);
+        assert_int_equal(token_verify(verifier, token, AUDIENCE, switch_ms / 1000 + 50, &info),
+                         TOKEN_GOOD);
         memcpy(kids[after], token.base, KEY_HEADER_LEN);
     }
     assert_memory_not_equal(kids[0], kids[1], KEY_HEADER_LEN);
@@ -447,7 +449,7 @@ static void test_jwks(void **state)
 
     EVP_PKEY *pkey = key_from_jwk(f, jwk);
     for (int i = 0; i < 50; i++) { /* r and s with leading zeros come by */
-        struct token_claims claims = {ISSUER, "u", AUDIENCE, "s", NOW_S, 60};
+        struct token_claims claims = {ISSUER, "u", AUDIENCE, "s", NOW_S * 1000, 60};
         assert_true(token_issue(&f->pool, keys, &claims, &token, NULL, NULL));
         assert_true(stranger_verifies(&f->pool, pkey, token));
     }

@@ -58,7 +58,7 @@ static struct token_claims good_claims(void)
                                  .subject = "00u1abcd2EFGH3ijk4l5",
                                  .audience = AUDIENCE,
                                  .session = "GRANTGRANTGRANTGRANT12",
-                                 .now_s = NOW_S,
+                                 .now_ms = NOW_S * 1000,
                                  .lifetime_s = 60};
 }
 
@@ -489,7 +489,7 @@ static void test_table_never_changes_an_answer(void **state)
     for (size_t i = 0; i < TOKENS; i++) {
         struct token_claims claims = good_claims();
         claims.lifetime_s = 1 + (int64_t)pick(60);
-        claims.now_s = NOW_S + (int64_t)pick(60);
+        claims.now_ms = (NOW_S + (int64_t)pick(60)) * 1000;
         claims.audience = pick(4) != 0 ? AUDIENCE : "other";
         claims.issuer = pick(8) != 0 ? ISSUER : "https://else.example.test";
         tokens[i] = issue(f, &claims, NULL);
