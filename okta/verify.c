@@ -29,7 +29,7 @@ static void go_without_keys(struct okta_call *self)
         return;
     }
     log_warn("okta id_token left out", LOG_STR("reason", "its key is unknown"),
-             LOG_STR("user", self->expected_sub));
+             LOG_STR("uid", self->expected_sub));
     secret_dispose(&self->tokens.id_token);
     okta_count(self->okta, self->endpoint, OUTCOME_OK);
     self->verified(self);

@@ -91,7 +91,7 @@ static void on_dispose(void *data)
 
 static void okta_failed(struct visit *self, const struct error *err)
 {
-    log_warn("identity not to be had", LOG_STR("user", self->login.uid),
+    log_warn("identity not to be had", LOG_STR("uid", self->login.uid),
              LOG_STR("reason", err->text), LOG_STR("request_id", web_request_id(self->req)));
     page_trouble(
         &self->portal->frame, self->req,

@@ -39,7 +39,7 @@ static void finish(struct question *self, enum identity_outcome outcome, struct 
 
 static void fail(struct question *self, const struct okta_result *result, const char *step)
 {
-    log_warn("okta did not say who a user is", LOG_STR("step", step), LOG_STR("user", self->uid),
+    log_warn("okta did not say who a user is", LOG_STR("step", step), LOG_STR("uid", self->uid),
              LOG_STR("code", result->code), LOG_STR("reason", result->error.text));
     finish(self, IDENTITY_FAILED, NULL, &result->error);
 }
@@ -48,7 +48,7 @@ static void fail(struct question *self, const struct okta_result *result, const 
 static void refuse_current(struct question *self, const char *code)
 {
     const char *login_id = self->logins[self->current].login_id;
-    log_audit("sign_in_refused_by_okta", LOG_STR("user", self->uid), LOG_STR("session", login_id),
+    log_audit("sign_in_refused_by_okta", LOG_STR("uid", self->uid), LOG_STR("session", login_id),
               LOG_STR("reason", code));
     sessions_end_login(self->resolver->sessions, self->resolver->home, login_id,
                        SESSION_REFUSED_BY_OKTA, NULL, NULL);
@@ -66,7 +66,7 @@ static void on_stored(void *ctx, bool written)
     }
     struct error err;
     error_set(&err, ERROR_UPSTREAM, "the refreshed Okta token could not be stored");
-    log_warn("okta token not stored", LOG_STR("user", self->uid));
+    log_warn("okta token not stored", LOG_STR("uid", self->uid));
     finish(self, IDENTITY_FAILED, NULL, &err);
 }
 

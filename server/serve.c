@@ -101,7 +101,7 @@ static void on_session_ended(void *ctx, const struct session_ended *ended)
 {
     struct server *self = ctx;
     log_audit("session_ended", LOG_STR("kind", ended->is_grant ? "grant" : "login"),
-              LOG_STR("session", ended->id), LOG_STR("user", ended->uid),
+              LOG_STR("session", ended->id), LOG_STR("uid", ended->uid),
               LOG_STR("cluster", ended->cluster),
               LOG_STR("reason", session_end_name(ended->reason)));
     if (ended->tokens != NULL && ended->tokens->refresh_token.len != 0 &&

@@ -35,7 +35,7 @@ struct server {
     struct loop_timer sweep, tick;
     struct loop_call upkeep;
     struct key_upkeep key_upkeep;
-    _Atomic size_t identities_known, identities_in_flight;
+    _Atomic size_t identities_in_flight;
     _Atomic int64_t oldest_fact_ms;
 };
 

@@ -72,6 +72,27 @@ static bool has_control(const char *name, size_t len)
     return false;
 }
 
+/* Unicode's Bidi_Control: they turn the order in which the rest is read, so that one name looks like another. */
+static bool is_direction_mark(const unsigned char *c)
+{
+    if (c[0] == 0xd8)
+        return c[1] == 0x9c; /* U+061C */
+    if (c[0] == 0xe2 && c[1] == 0x80)
+        return c[2] == 0x8e || c[2] == 0x8f                              /* U+200E, U+200F */
+               || (c[2] >= 0xaa && c[2] <= 0xae);                        /* U+202A to U+202E */
+    return c[0] == 0xe2 && c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9; /* U+2066 to U+2069 */
+}
+
+/* name is valid UTF-8. */
+static bool has_direction_mark(const char *name)
+{
+    for (; *name != '\0'; name++) {
+        if (is_direction_mark((const unsigned char *)name))
+            return true;
+    }
+    return false;
+}
+
 /* Why a name may not be; NULL when it may. */
 static const char *name_problem(const char *name)
 {
@@ -84,6 +105,8 @@ static const char *name_problem(const char *name)
         return "is not valid UTF-8";
     if (has_control(name, len))
         return "has control characters";
+    if (has_direction_mark(name))
+        return "has characters that turn the direction of writing";
     if (strncmp(name, "system:", 7) == 0)
         return "begins with \"system:\", which belongs to Kubernetes";
     return NULL;

@@ -149,9 +149,9 @@ describe('a definite no of Okta’s', { timeout: 120_000 }, () => {
       const from = world.postern.process.lines.length;
       people.failRefresh(ended, answer);
       await eventually(() => world.review(ended.token), (status) => !status.authenticated && !status.error);
-      const refused = await world.postern.logLine(audit('sign_in_refused_by_okta', { user: person.sub, reason: code }), from);
+      const refused = await world.postern.logLine(audit('sign_in_refused_by_okta', { uid: person.sub, reason: code }), from);
       await world.postern.logLine(audit('session_ended', { kind: 'login', session: refused.session }), from);
-      await world.postern.logLine(audit('session_ended', { kind: 'grant', user: person.sub }), from);
+      await world.postern.logLine(audit('session_ended', { kind: 'grant', uid: person.sub }), from);
       assert.equal(await grown('postern_okta_requests_total', { endpoint: 'refresh', result: 'no' }), 1);
       assert.ok(await grown('postern_reviews_total', { decision: 'no' }) >= 1);
 

@@ -94,5 +94,5 @@ export class People {
   }
 }
 
-export const failure = (user) => (r) => r.message === 'okta did not say who a user is' && r.user === user;
+export const failure = (uid) => (r) => r.message === 'okta did not say who a user is' && r.uid === uid;
 export const audit = (event, want = {}) => (r) => r.message === 'audit' && r.event === event && Object.entries(want).every(([k, v]) => r[k] === v);
