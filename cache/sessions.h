@@ -37,6 +37,8 @@ enum session_end {
     SESSION_PUSHED_OUT,   /* per_user */
     SESSION_PARENT_ENDED, /* a grant whose login ended */
     SESSION_PROVIDER_CHANGED,
+    SESSION_ENDED_BY_ADMIN,
+    SESSION_TOKEN_REUSED, /* a refresh token or a code came back that was spent long ago: perhaps stolen */
 };
 const char *session_end_name(enum session_end reason); /* snake_case, for audit lines */
 
@@ -102,11 +104,21 @@ struct session_grant {
     char address[64];
     int64_t created_ms, last_used_ms, ends_ms;
 };
+struct
+    session_code { /* what a public client's authorization code is bound to (RFC 6749, RFC 7636) */
+    char challenge[44];     /* S256: base64url of 32 bytes, and NUL */
+    char redirect_uri[512]; /* compared exactly */
+    char nonce[256];        /* for the id_token; "": none */
+};
 struct session_grant_input { /* copied */
     const char *login_id, *cluster, *name, *address;
+    const struct session_code
+        *code; /* NULL: usable at once. Else pending for 60 s, and no session for anybody until
+                                        it is redeemed: not listed, not counted, not told when it goes */
 };
+/* grant NULL: failed. credential: the refresh token, or the code of a pending grant; lives until the callback returns. */
 typedef void (*session_grant_cb)(void *ctx, const struct session_grant *grant,
-                                 const struct error *err); /* grant NULL: failed */
+                                 const char *credential, const struct error *err);
 /* REJECTED when the login ended meanwhile. */
 void sessions_add_grant(struct sessions *self, struct loop *loop,
                         const struct session_grant_input *input, int64_t now_ms,
@@ -115,14 +127,72 @@ void sessions_add_grant(struct sessions *self, struct loop *loop,
 enum session_state sessions_use_grant(struct sessions *self, const char *id, int64_t now_ms,
                                       struct session_grant *out);
 
+/* ---- refresh tokens and codes ---- */
+struct session_refreshed {    /* everything lives until the callback returns */
+    enum session_state state; /* of the grant; LIVE: the rest is set */
+    bool reused; /* not LIVE: this very question has ended the grant (SESSION_TOKEN_REUSED) */
+    const struct session_grant *grant;
+    const char *refresh_token; /* the one to go on with: the same as asked, or its successor */
+    const char *nonce;         /* of sessions_redeem; "": none */
+};
+typedef void (*session_refresh_cb)(void *ctx, const struct session_refreshed *refreshed);
+/* Judges the token, counts as use, and rotates where it is time (design section 5): at most every 5 minutes, and
+ * longer with a long kubeconfig idle limit. A rotation commits before it is answered, once for all who ask meanwhile;
+ * where the store fails, the token stays the current one. An ancestor gets what its own successor has become, until that
+ * was first used longer ago than the kubeconfig idle limit: then it counts as reused, and the grant ends. The
+ * token must be of that cluster, else it is as unknown as one that we never made. The callback never runs before this
+ * returns. */
+void sessions_refresh(struct sessions *self, struct loop *loop, h2o_iovec_t token,
+                      const char *cluster, int64_t now_ms, session_refresh_cb cb, void *ctx);
+
+struct session_redemption {
+    h2o_iovec_t code, redirect_uri;
+    h2o_iovec_t verifier; /* 43 to 128 characters; its S256 is compared in constant time */
+    const char *cluster;
+};
+/* Makes a pending grant usable: a compare-and-swap, durable before it is answered. Another cluster, redirect_uri or
+ * verifier: UNKNOWN, and the code stays good. Whoever redeems a code that was redeemed ends the grant (reused). */
+void sessions_redeem(struct sessions *self, struct loop *loop,
+                     const struct session_redemption *redemption, int64_t now_ms,
+                     session_refresh_cb cb, void *ctx);
+
+/* ---- lists ---- */
+struct
+    session_note { /* a kubeconfig session of a login that ended otherwise than by its owner's hand */
+    char name[SESSION_NAME_SIZE], cluster[64];
+    enum session_end reason;
+    int64_t ended_ms;
+};
+#define SESSION_NOTES 8 /* of one login; the newest */
+struct session_entry {  /* one sign-in with what is below it */
+    struct session_login login;
+    struct session_grant *grants; /* last used first */
+    size_t grant_count;
+    struct session_note notes[SESSION_NOTES]; /* newest first; in memory only */
+    size_t note_count;
+};
+/* Copies, in pool, of at most max live sign-ins of a user (uid NULL: of everybody), last used first; those of which only
+ * kubeconfig sessions live are among them. Returns how many there are in all. */
+size_t sessions_list(struct sessions *self, h2o_mem_pool_t *pool, const char *uid, size_t max,
+                     int64_t now_ms, struct session_entry **out, size_t *count);
+/* Whose session that is, login or grant; false when there is none such. */
+MUST_CHECK bool sessions_owner(struct sessions *self, const char *id, char uid[SESSION_UID_SIZE],
+                               bool *is_grant);
+/* Stored before it is answered; false: the grant is gone, or the store failed (the name is the old one then). */
+typedef void (*session_done_cb)(void *ctx, bool written);
+void sessions_rename_grant(struct sessions *self, struct loop *loop, const char *id,
+                           const char *name, session_done_cb cb, void *ctx);
+
 /* ---- ending ---- */
 /* written: false when the store could not be written yet; it is tried again in the background. */
-typedef void (*session_done_cb)(void *ctx, bool written);
 /* The login with its grants leaves memory before this returns. cb may be NULL. An unknown id is done at once (deferred). */
 void sessions_end_login(struct sessions *self, struct loop *loop, const char *login_id,
                         enum session_end reason, session_done_cb cb, void *ctx);
 void sessions_end_grant(struct sessions *self, struct loop *loop, const char *id,
                         enum session_end reason, session_done_cb cb, void *ctx);
+/* Every login and grant of the user. */
+void sessions_end_user(struct sessions *self, struct loop *loop, const char *uid,
+                       enum session_end reason, session_done_cb cb, void *ctx);
 
 /* ---- the provider's tokens of a user's logins, for the identity loader ---- */
 struct session_tokens {

@@ -47,7 +47,7 @@ static void answer_failure(struct add *add)
     if (add->login_cb != NULL)
         add->login_cb(add->ctx, NULL, NULL, &add->error);
     else
-        add->grant_cb(add->ctx, NULL, &add->error);
+        add->grant_cb(add->ctx, NULL, NULL, &add->error);
     free_add(add);
 }
 
@@ -234,7 +234,7 @@ static void on_grant_stored(void *ctx, enum store_outcome outcome, uint64_t vers
         return;
     }
     sessions_finish(add->self, add->loop, &ended, NULL);
-    add->grant_cb(add->ctx, &grant, &add->error);
+    add->grant_cb(add->ctx, &grant, NULL, &add->error);
     free_add(add);
 }
 

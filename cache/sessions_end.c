@@ -30,6 +30,10 @@ const char *session_end_name(enum session_end reason)
         return "parent_ended";
     case SESSION_PROVIDER_CHANGED:
         return "provider_changed";
+    case SESSION_ENDED_BY_ADMIN:
+        return "ended_by_admin";
+    case SESSION_TOKEN_REUSED:
+        return "token_reused";
     }
     assert(!"a reason without a name");
     return NULL;

@@ -207,8 +207,10 @@ static void issue(struct visit *visit, const struct session_grant *grant)
     answer(visit, &made);
 }
 
-static void on_grant(void *ctx, const struct session_grant *grant, const struct error *err)
+static void on_grant(void *ctx, const struct session_grant *grant, const char *refresh_token,
+                     const struct error *err)
 {
+    (void)refresh_token;
     struct portal *portal;
     struct visit *visit = later_end(ctx, &portal);
     if (visit == NULL)
@@ -245,7 +247,7 @@ static void on_ready(struct visit *visit)
     if (name == NULL)
         name = text_format(&visit->req->pool, "kubectl on %s", cluster->name);
     web_remote_address(visit->req, address);
-    struct session_grant_input input = {visit->login.id, cluster->name, name, address};
+    struct session_grant_input input = {visit->login.id, cluster->name, name, address, NULL};
     sessions_add_grant(parts->sessions, web_loop(visit->req), &input, visit->now_ms, on_grant,
                        later_new(visit->portal, visit->req, visit));
 }

@@ -110,8 +110,9 @@ static inline void world_on_login(void *ctx, const char *cookie, const struct se
 }
 
 static inline void world_on_grant(void *ctx, const struct session_grant *grant,
-                                  const struct error *err)
+                                  const char *credential, const struct error *err)
 {
+    (void)credential;
     struct world *self = ctx;
     (void)err;
     assert_non_null(grant);
@@ -127,7 +128,7 @@ static inline void world_sign_in(struct world *self, const char *cluster)
     struct session_login_input login = {UID, &tokens, "192.0.2.1"};
     sessions_add_login(self->sessions, self->loop, &login, self->now.wall_ms, world_on_login, self);
     loop_run(self->loop);
-    struct session_grant_input grant = {self->login.id, cluster, "laptop", "192.0.2.1"};
+    struct session_grant_input grant = {self->login.id, cluster, "laptop", "192.0.2.1", NULL};
     sessions_add_grant(self->sessions, self->loop, &grant, self->now.wall_ms, world_on_grant, self);
     loop_run(self->loop);
     assert_int_equal(self->arrived, 2);

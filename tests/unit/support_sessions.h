@@ -132,8 +132,10 @@ static inline struct session_login add_login(struct sessions_fixture *self, cons
     return self->login;
 }
 
-static inline void on_grant(void *ctx, const struct session_grant *grant, const struct error *err)
+static inline void on_grant(void *ctx, const struct session_grant *grant, const char *credential,
+                            const struct error *err)
 {
+    (void)credential;
     struct sessions_fixture *self = ctx;
     self->good = grant != NULL;
     self->error = *err;
@@ -144,7 +146,7 @@ static inline void on_grant(void *ctx, const struct session_grant *grant, const 
 
 static inline void start_grant(struct sessions_fixture *self, const char *login_id, int64_t now_ms)
 {
-    struct session_grant_input input = {login_id, "prod", "laptop \xc3\xa4", "192.0.2.8"};
+    struct session_grant_input input = {login_id, "prod", "laptop \xc3\xa4", "192.0.2.8", NULL};
     sessions_add_grant(self->sessions, self->waiter.loop, &input, now_ms, on_grant, self);
 }
 

@@ -290,12 +290,13 @@ static void on_told(void *ctx, const struct session_ended *ended)
     atomic_fetch_add(&told, 1);
 }
 
-static void on_added_grant(void *ctx, const struct session_grant *grant, const struct error *err)
+static void on_added_grant(void *ctx, const struct session_grant *grant, const char *credential,
+                           const struct error *err)
 {
     (void)err; /* its sign-in may be pushed out by another thread's */
     if (grant != NULL)
         atomic_fetch_add(&added, 1);
-    on_grant(ctx, grant, err);
+    on_grant(ctx, grant, credential, err);
 }
 
 static void one_round(struct sessions_fixture *self, int round)
@@ -305,7 +306,7 @@ static void one_round(struct sessions_fixture *self, int round)
     struct session_tokens tokens[4];
     struct session_login login = add_login(self, uid, T0);
     atomic_fetch_add(&added, 1);
-    struct session_grant_input input = {login.id, "prod", "n", "a"};
+    struct session_grant_input input = {login.id, "prod", "n", "a", NULL};
     for (int i = 0; i < 3; i++)
         sessions_add_grant(self->sessions, self->waiter.loop, &input, T0, on_added_grant, self);
     await(&self->waiter, 3);

@@ -136,10 +136,10 @@ static void bad_texts_are_refused(void **state)
         assert_false(self->good);
     }
     struct session_login login = add_login(self, "alice", T0);
-    struct session_grant_input inputs[] = {{login.id, long_text, "n", "a"},
-                                           {login.id, "c", long_text, "a"},
-                                           {login.id, "c", "n", long_text},
-                                           {login.id, "c", "n\xc3", "a"}};
+    struct session_grant_input inputs[] = {{login.id, long_text, "n", "a", NULL},
+                                           {login.id, "c", long_text, "a", NULL},
+                                           {login.id, "c", "n", long_text, NULL},
+                                           {login.id, "c", "n\xc3", "a", NULL}};
     for (size_t i = 0; i < 4; i++) {
         sessions_add_grant(self->sessions, self->waiter.loop, &inputs[i], T0, on_grant, self);
         await(&self->waiter, 1);
