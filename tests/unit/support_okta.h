@@ -11,11 +11,10 @@
 #include <cmocka.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include "base/crypto.h"
 #include "base/text.h"
+#include "support_tls.h"
 #include "test_server.h"
 
 #define PLANS 8
@@ -34,6 +33,8 @@ struct plan { /* for one path; under okta_lock */
 static struct test_server scripted;
 static pthread_mutex_t scripted_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct plan plans[PLANS];
+/* Asked first for each request; true: it has answered, or will. NULL: there is none. On the server's thread. */
+static bool (*scripted_hook)(h2o_req_t *req, h2o_iovec_t authorization);
 static struct {
     h2o_req_t *req;
     struct plan *plan;
@@ -42,7 +43,7 @@ static unsigned held_count; /* the server's thread only */
 static EVP_PKEY *scripted_rsa[2];
 static char scripted_ca[] = "/tmp/postern-okta-ca-XXXXXX";
 
-static struct plan *plan_of(const char *path)
+static inline struct plan *plan_of(const char *path)
 {
     for (size_t i = 0; i < PLANS; i++) {
         if (plans[i].path == NULL)
@@ -55,7 +56,7 @@ static struct plan *plan_of(const char *path)
 }
 
 /* From now on path is answered so. body is copied. */
-static void plan_answer(const char *path, int status, const char *body)
+static inline void plan_answer(const char *path, int status, const char *body)
 {
     pthread_mutex_lock(&scripted_lock);
     struct plan *plan = plan_of(path);
@@ -66,14 +67,14 @@ static void plan_answer(const char *path, int status, const char *body)
     pthread_mutex_unlock(&scripted_lock);
 }
 
-static void plan_hold(const char *path, bool hold)
+static inline void plan_hold(const char *path, bool hold)
 {
     pthread_mutex_lock(&scripted_lock);
     plan_of(path)->hold = hold;
     pthread_mutex_unlock(&scripted_lock);
 }
 
-static unsigned plan_asked(const char *path)
+static inline unsigned plan_asked(const char *path)
 {
     pthread_mutex_lock(&scripted_lock);
     unsigned asked = plan_of(path)->asked;
@@ -82,7 +83,7 @@ static unsigned plan_asked(const char *path)
 }
 
 /* The last request's body, or Authorization, in pool. */
-static char *plan_form(h2o_mem_pool_t *pool, const char *path)
+static inline char *plan_form(h2o_mem_pool_t *pool, const char *path)
 {
     pthread_mutex_lock(&scripted_lock);
     char *copy = text_dup(pool, plan_of(path)->form);
@@ -90,7 +91,7 @@ static char *plan_form(h2o_mem_pool_t *pool, const char *path)
     return copy;
 }
 
-static char *plan_authorization(h2o_mem_pool_t *pool, const char *path)
+static inline char *plan_authorization(h2o_mem_pool_t *pool, const char *path)
 {
     pthread_mutex_lock(&scripted_lock);
     char *copy = text_dup(pool, plan_of(path)->authorization);
@@ -98,7 +99,7 @@ static char *plan_authorization(h2o_mem_pool_t *pool, const char *path)
     return copy;
 }
 
-static void plans_reset(void)
+static inline void plans_reset(void)
 {
     pthread_mutex_lock(&scripted_lock);
     for (size_t i = 0; i < PLANS; i++) {
@@ -110,7 +111,7 @@ static void plans_reset(void)
 
 /* ---- the server ---- */
 
-static void scripted_send(h2o_req_t *req, const struct plan *plan)
+static inline void scripted_send(h2o_req_t *req, const struct plan *plan)
 {
     static const char remaining[] = "x-rate-limit-remaining";
     h2o_add_header_by_str(&req->pool, &req->res.headers, remaining, sizeof(remaining) - 1, 0,
@@ -118,11 +119,13 @@ static void scripted_send(h2o_req_t *req, const struct plan *plan)
     web_send(req, plan->status, plan->type, iovec_of(plan->body != NULL ? plan->body : ""));
 }
 
-static int on_scripted(h2o_handler_t *handler, h2o_req_t *req)
+static inline int on_scripted(h2o_handler_t *handler, h2o_req_t *req)
 {
     (void)handler;
     h2o_iovec_t authorization = web_header(req, "authorization");
     const char *path = text_dup_iovec(&req->pool, web_path(req));
+    if (scripted_hook != NULL && scripted_hook(req, authorization))
+        return 0;
     pthread_mutex_lock(&scripted_lock);
     struct plan *plan = NULL;
     for (size_t i = 0; i < PLANS && plan == NULL; i++) {
@@ -147,7 +150,7 @@ static int on_scripted(h2o_handler_t *handler, h2o_req_t *req)
     return 0;
 }
 
-static void on_release(struct loop_call *call)
+static inline void on_release(struct loop_call *call)
 {
     pthread_mutex_lock(&scripted_lock);
     for (unsigned i = 0; i < held_count; i++)
@@ -157,62 +160,26 @@ static void on_release(struct loop_call *call)
     free(call);
 }
 
-static void scripted_release(void)
+static inline void scripted_release(void)
 {
     struct loop_call *call = h2o_mem_alloc(sizeof(*call));
     *call = (struct loop_call){.run = on_release};
     loop_post(scripted.loop, call);
 }
 
-static void scripted_extension(X509 *cert, int nid, const char *value)
-{
-    X509V3_CTX ctx;
-    X509V3_set_ctx_nodb(&ctx);
-    X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    assert_non_null(extension);
-    assert_true(X509_add_ext(cert, extension, -1));
-    X509_EXTENSION_free(extension);
-}
-
-static SSL_CTX *scripted_tls(void)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert = X509_new();
-    X509_NAME *name = X509_get_subject_name(cert);
-    X509_set_version(cert, X509_VERSION_3);
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"o", -1, -1, 0);
-    X509_set_issuer_name(cert, name);
-    X509_set_pubkey(cert, key);
-    scripted_extension(cert, NID_basic_constraints, "critical,CA:TRUE");
-    scripted_extension(cert, NID_subject_alt_name, "IP:127.0.0.1");
-    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-    int fd = mkstemp(scripted_ca);
-    FILE *file = fdopen(fd, "w");
-    assert_true(file != NULL && PEM_write_X509(file, cert));
-    fclose(file);
-    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
-    assert_true(SSL_CTX_use_certificate(tls, cert) && SSL_CTX_use_PrivateKey(tls, key));
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    return tls;
-}
-
-static int scripted_start(void **state)
+static inline int scripted_start(void **state)
 {
     (void)state;
     scripted.on_req = on_scripted;
-    scripted.tls = scripted_tls();
+    close(mkstemp(scripted_ca));
+    scripted.tls = tls_server_new(scripted_ca);
     for (size_t i = 0; i < 2; i++)
         scripted_rsa[i] = EVP_RSA_gen(2048);
     test_server_start(&scripted);
     return 0;
 }
 
-static int scripted_stop(void **state)
+static inline int scripted_stop(void **state)
 {
     (void)state;
     test_server_stop(&scripted);
@@ -225,12 +192,12 @@ static int scripted_stop(void **state)
 
 /* ---- what it says ---- */
 
-static const char *scripted_url(h2o_mem_pool_t *pool, const char *path)
+static inline const char *scripted_url(h2o_mem_pool_t *pool, const char *path)
 {
     return text_format(pool, "https://127.0.0.1:%u%s", scripted.port, path);
 }
 
-static const char *scripted_number(h2o_mem_pool_t *pool, EVP_PKEY *pkey, const char *name)
+static inline const char *scripted_number(h2o_mem_pool_t *pool, EVP_PKEY *pkey, const char *name)
 {
     BIGNUM *number = NULL;
     uint8_t bytes[512];
@@ -241,7 +208,7 @@ static const char *scripted_number(h2o_mem_pool_t *pool, EVP_PKEY *pkey, const c
 }
 
 /* A key set with key number which under the name kid. */
-static const char *scripted_keys(h2o_mem_pool_t *pool, int which, const char *kid)
+static inline const char *scripted_keys(h2o_mem_pool_t *pool, int which, const char *kid)
 {
     return text_format(
         pool,
@@ -251,8 +218,8 @@ static const char *scripted_keys(h2o_mem_pool_t *pool, int which, const char *ki
         scripted_number(pool, scripted_rsa[which], OSSL_PKEY_PARAM_RSA_E));
 }
 
-static const char *scripted_jwt(h2o_mem_pool_t *pool, int which, const char *kid,
-                                const char *payload)
+static inline const char *scripted_jwt(h2o_mem_pool_t *pool, int which, const char *kid,
+                                       const char *payload)
 {
     const char *header = text_format(pool, "{\"kid\":\"%s\",\"alg\":\"RS256\"}", kid);
     char *input = text_format(pool, "%s.%s", base64url_encode(pool, header, strlen(header)).base,

@@ -9,10 +9,9 @@
 #include <stddef.h>
 
 #include <cmocka.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include "base/text.h"
+#include "support_tls.h"
 #include "test_server.h"
 
 static struct test_server server;
@@ -21,58 +20,15 @@ static char ca_path[64], other_ca_path[64];
 static atomic_uint hanging;         /* requests that wait for ever at the server, now */
 static _Atomic uint64_t stuck_conn; /* the connection on which /sticky hangs; 0: the next one */
 
-/* ---- certificates ---- */
-
-static void add_extension(X509 *cert, int nid, const char *value)
-{
-    X509V3_CTX ctx;
-    X509V3_set_ctx_nodb(&ctx);
-    X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    assert_non_null(extension);
-    assert_true(X509_add_ext(cert, extension, -1));
-    X509_EXTENSION_free(extension);
-}
-
-/* Signs itself and is its own CA; good for 127.0.0.1 only. */
-static X509 *make_certificate(EVP_PKEY *key)
-{
-    X509 *cert = X509_new();
-    X509_NAME *name = X509_get_subject_name(cert);
-    X509_set_version(cert, X509_VERSION_3);
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"t", -1, -1, 0);
-    X509_set_issuer_name(cert, name);
-    X509_set_pubkey(cert, key);
-    add_extension(cert, NID_basic_constraints, "critical,CA:TRUE");
-    add_extension(cert, NID_subject_alt_name, "IP:127.0.0.1");
-    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-    return cert;
-}
-
-static void write_certificate(const char *path, X509 *cert)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(PEM_write_X509(file, cert));
-    fclose(file);
-}
-
 static SSL_CTX *make_tls(void)
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256"), *other_key = EVP_EC_gen("P-256");
-    X509 *cert = make_certificate(key), *other = make_certificate(other_key);
-    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
-    write_certificate(ca_path, cert);
-    write_certificate(other_ca_path, other);
-    assert_true(SSL_CTX_use_certificate(tls, cert) && SSL_CTX_use_PrivateKey(tls, key));
-    h2o_ssl_register_alpn_protocols(tls, h2o_http2_alpn_protocols);
-    X509_free(cert);
+    EVP_PKEY *other_key = EVP_EC_gen("P-256");
+    X509 *other = certificate_new(other_key);
+    certificate_write(other_ca_path, other);
     X509_free(other);
-    EVP_PKEY_free(key);
     EVP_PKEY_free(other_key);
+    SSL_CTX *tls = tls_server_new(ca_path);
+    h2o_ssl_register_alpn_protocols(tls, h2o_http2_alpn_protocols);
     return tls;
 }
 
