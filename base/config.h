@@ -35,10 +35,17 @@ struct config_link {
     struct config_strings groups; /* exact Okta group names that see it; empty: everybody */
 };
 
+struct config_server { /* another address of a cluster's API server */
+    char *name;        /* of its kubectl context; the same rules as a cluster's */
+    char *server;      /* https URL */
+};
+
 struct config_cluster {
     char *name;   /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63; used in paths and labels */
     char *server; /* https URL of the API server, for kubectl; may be NULL */
-    char *certificate_authority_file;     /* of the API server; may be NULL */
+    struct config_server *additional_servers;
+    unsigned additional_server_count;
+    char *certificate_authority_file;     /* of the API server, for kubectl; may be NULL */
     char *audience;                       /* the aud of this cluster's tokens; default: the name */
     struct config_strings client_names;   /* default: kube-apiserver.<name> */
     char *client_ca_file;                 /* default: webhook.tls.client_ca_file */
@@ -58,6 +65,7 @@ struct config {
         char *url; /* https, no trailing slash, no path in this version; the issuer of our tokens */
         struct config_address listen;
         struct config_tls tls;
+        char *certificate_authority_file; /* ours, for kubectl; NULL: publicly trusted */
         int64_t session_idle_ms, session_kubeconfig_idle_ms, session_lifetime_ms;
         int session_per_user;
         struct config_link *links;

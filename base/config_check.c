@@ -175,6 +175,15 @@ static const char *cluster_key(unsigned index, const char *key, char out[64])
     return out;
 }
 
+static void check_name(struct check *self, const char *key, const char *name)
+{
+    if (name != NULL && *name != '\0' && !is_cluster_name(name))
+        COMPLAIN(self, key,
+                 "\"%s\" is no name for a cluster: small letters, digits, '-' and '.', "
+                 "beginning and ending with a letter or digit, at most 63 characters",
+                 name);
+}
+
 static bool share_entry(const struct config_strings *a, const struct config_strings *b,
                         const char **which)
 {
@@ -212,17 +221,50 @@ static void check_pair(struct check *self, unsigned first, unsigned second)
                  a->name);
 }
 
+/* A name is also that of a kubectl context, so it means one address among all clusters'. */
+static bool is_taken(const struct config *config, const char *name, unsigned cluster,
+                     unsigned server)
+{
+    for (unsigned i = 0; i < config->cluster_count; i++) {
+        const struct config_cluster *other = &config->clusters[i];
+        if (other->name != NULL && strcmp(other->name, name) == 0)
+            return true;
+        unsigned before = i < cluster    ? other->additional_server_count
+                          : i == cluster ? server
+                                         : 0; /* those behind it complain themselves */
+        for (unsigned j = 0; j < before; j++)
+            if (other->additional_servers[j].name != NULL &&
+                strcmp(other->additional_servers[j].name, name) == 0)
+                return true;
+    }
+    return false;
+}
+
+static void check_additional_servers(struct check *self, unsigned index)
+{
+    const struct config_cluster *cluster = &self->config->clusters[index];
+    char key[64], part[40];
+    if (cluster->additional_server_count != 0 && cluster->server == NULL)
+        COMPLAIN(self, cluster_key(index, "server", key),
+                 "is missing: additional_servers are further addresses beside it");
+    for (unsigned i = 0; i < cluster->additional_server_count; i++) {
+        const char *name = cluster->additional_servers[i].name;
+        snprintf(part, sizeof(part), "additional_servers[%u].name", i);
+        cluster_key(index, part, key);
+        check_name(self, key, name);
+        if (name != NULL && is_taken(self->config, name, index, i))
+            COMPLAIN(self, key, "\"%s\" is taken: each names one kubectl context", name);
+    }
+}
+
 static void check_clusters(struct check *self)
 {
     const struct config *config = self->config;
     char key[64];
     for (unsigned i = 0; i < config->cluster_count; i++) {
         const struct config_cluster *cluster = &config->clusters[i];
-        if (cluster->name != NULL && *cluster->name != '\0' && !is_cluster_name(cluster->name))
-            COMPLAIN(self, cluster_key(i, "name", key),
-                     "\"%s\" is no name for a cluster: small letters, digits, '-' and '.', "
-                     "beginning and ending with a letter or digit, at most 63 characters",
-                     cluster->name);
+        check_name(self, cluster_key(i, "name", key), cluster->name);
+        check_additional_servers(self, i);
         if (config->has_webhook && cluster->client_ca_file == NULL)
             COMPLAIN(self, cluster_key(i, "client_ca_file", key),
                      "is missing, as webhook.tls.client_ca_file is: which CA signed the client "

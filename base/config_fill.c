@@ -225,6 +225,8 @@ static void fill_portal(struct fill *self, const struct raw_portal *raw)
         COMPLAIN(self, "url", "is missing");
     config->portal.url = url(self, "url", raw->url, CONFIG_URL_ORIGIN);
     config->portal.title = fill_title(self, raw->title);
+    config->portal.certificate_authority_file =
+        text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
     address(self, raw->listen, NULL, &config->portal.listen);
     fill_tls(self, &raw->tls, &config->portal.tls);
     fill_session(self, &raw->session);
@@ -415,6 +417,22 @@ static void fill_client_names(struct fill *self, const struct config_strings *ra
         COMPLAIN(self, "client_names", "is empty: nobody could ask for this cluster");
 }
 
+static void fill_additional_servers(struct fill *self, unsigned cluster,
+                                    const struct raw_cluster *raw, struct config_cluster *out)
+{
+    out->additional_server_count = raw->additional_server_count;
+    out->additional_servers = h2o_mem_alloc_pool(self->pool, (raw->additional_server_count + 1) *
+                                                                 sizeof(*out->additional_servers));
+    for (unsigned i = 0; i < raw->additional_server_count; i++) {
+        const struct raw_server *from = &raw->additional_servers[i];
+        enter(self, "clusters[%u].additional_servers[%u].", cluster, i);
+        if (from->server == NULL)
+            COMPLAIN(self, "server", "is missing");
+        out->additional_servers[i] = (struct config_server){
+            required(self, "name", from->name), url(self, "server", from->server, CONFIG_URL_BASE)};
+    }
+}
+
 static void fill_cluster(struct fill *self, const struct raw_cluster *raw,
                          struct config_cluster *out)
 {
@@ -439,6 +457,7 @@ static void fill_clusters(struct fill *self, const struct raw_config *raw)
     for (unsigned i = 0; i < raw->cluster_count; i++) {
         enter(self, "clusters[%u].", i);
         fill_cluster(self, &raw->clusters[i], &config->clusters[i]);
+        fill_additional_servers(self, i, &raw->clusters[i], &config->clusters[i]);
     }
 }
 

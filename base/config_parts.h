@@ -53,7 +53,7 @@ struct raw_link {
 };
 
 struct raw_portal {
-    char *url, *listen, *title;
+    char *url, *listen, *title, *certificate_authority_file;
     struct raw_tls tls;
     struct raw_session {
         char *idle, *kubeconfig_idle, *lifetime, *per_user;
@@ -68,8 +68,14 @@ struct raw_webhook {
     struct raw_tls tls;
 };
 
+struct raw_server {
+    char *name, *server;
+};
+
 struct raw_cluster {
     char *name, *server, *certificate_authority_file, *audience, *client_ca_file;
+    struct raw_server *additional_servers;
+    unsigned additional_server_count;
     struct config_strings client_names, api_audiences, allowed_groups;
 };
 

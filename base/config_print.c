@@ -98,6 +98,7 @@ static void put_portal(struct text *out, const struct config *self)
     put_text(out, "  url", self->portal.url);
     put_text(out, "  listen", self->portal.listen.text);
     put_text(out, "  title", self->portal.title);
+    put_text(out, "  certificate_authority_file", self->portal.certificate_authority_file);
     put_tls(out, &self->portal.tls);
     text_add_string(out, "  session:\n");
     put_duration(out, "    idle", self->portal.session_idle_ms);
@@ -166,6 +167,16 @@ static void put_ages_and_tokens(struct text *out, const struct config *self)
     put_duration(out, "  rotate_every", self->tokens.rotate_every_ms);
 }
 
+static void put_additional_servers(struct text *out, const struct config_cluster *cluster)
+{
+    text_add_string(out, cluster->additional_server_count == 0 ? "    additional_servers: []\n"
+                                                               : "    additional_servers:\n");
+    for (unsigned i = 0; i < cluster->additional_server_count; i++) {
+        put_text(out, "      - name", cluster->additional_servers[i].name);
+        put_text(out, "        server", cluster->additional_servers[i].server);
+    }
+}
+
 static void put_clusters(struct text *out, const struct config *self)
 {
     text_add_string(out, self->cluster_count == 0 ? "clusters: []\n" : "clusters:\n");
@@ -173,6 +184,7 @@ static void put_clusters(struct text *out, const struct config *self)
         const struct config_cluster *cluster = &self->clusters[i];
         put_text(out, "  - name", cluster->name);
         put_text(out, "    server", cluster->server);
+        put_additional_servers(out, cluster);
         put_text(out, "    certificate_authority_file", cluster->certificate_authority_file);
         put_text(out, "    audience", cluster->audience);
         put_texts(out, "    client_names", &cluster->client_names);

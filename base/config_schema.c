@@ -59,6 +59,7 @@ static const cyaml_schema_field_t portal_fields[] = {
     TEXT("url", struct raw_portal, url),
     TEXT("listen", struct raw_portal, listen),
     TEXT("title", struct raw_portal, title),
+    TEXT("certificate_authority_file", struct raw_portal, certificate_authority_file),
     MAPPING("tls", struct raw_portal, tls, server_tls_fields),
     MAPPING("session", struct raw_portal, session, session_fields),
     CYAML_FIELD_SEQUENCE_COUNT("links", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_portal,
@@ -148,9 +149,22 @@ static const cyaml_schema_field_t log_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t additional_server_fields[] = {
+    TEXT("name", struct raw_server, name),
+    TEXT("server", struct raw_server, server),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t additional_server_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_server, additional_server_fields),
+};
+
 static const cyaml_schema_field_t cluster_fields[] = {
     TEXT("name", struct raw_cluster, name),
     TEXT("server", struct raw_cluster, server),
+    CYAML_FIELD_SEQUENCE_COUNT("additional_servers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                               struct raw_cluster, additional_servers, additional_server_count,
+                               &additional_server_value, 0, 20),
     TEXT("certificate_authority_file", struct raw_cluster, certificate_authority_file),
     TEXT("audience", struct raw_cluster, audience),
     TEXTS("client_names", struct raw_cluster, client_names),

@@ -16,6 +16,14 @@
 
 #define PORTAL_MAX_BODY ((size_t)64 * 1024)
 
+/* CAs that people's tools must be told of: PEM of CERTIFICATE blocks and nothing else, NUL-terminated. NULL: the
+ * certificate is one that every machine trusts. */
+struct portal_authorities {
+    char *portal;
+    char **clusters; /* one for each cluster of the config */
+    unsigned cluster_count;
+};
+
 struct portal_parts { /* borrowed, shared by all threads */
     const struct config *config;
     struct okta *okta;
@@ -25,6 +33,7 @@ struct portal_parts { /* borrowed, shared by all threads */
     const struct token_keys *keys;
     const struct seal_keys *seal_keys;
     struct metrics *metrics;
+    const struct portal_authorities *authorities;
 };
 
 struct portal;

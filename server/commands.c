@@ -6,6 +6,7 @@
 
 #include <openssl/ssl.h>
 
+#include "authorities.h"
 #include "okta/okta.h"
 #include "parts.h"
 #include "token/token.h"
@@ -78,6 +79,7 @@ int command_check(const struct config *config)
     text_init(&self.problems.text, &pool);
     check_listeners(&self);
     check_keys_and_store(&self);
+    authorities_check(config, &self.problems);
     note(&self, "oidc", okta_check(config, &err), &err);
     unsigned count = self.problems.count;
     if (count != 0)

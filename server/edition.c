@@ -3,6 +3,7 @@
  * See edition.h. */
 #include "edition.h"
 
+#include "authorities.h"
 #include "parts.h"
 
 static bool load_seal_keys(const struct config *config, const struct edition *former,
@@ -21,7 +22,8 @@ bool edition_new(const struct config *config, const struct edition *former, stru
     struct edition *self = h2o_mem_alloc(sizeof(*self));
     *self = (struct edition){.config = config};
     if (!load_seal_keys(config, former, &self->seal_keys, err) ||
-        !subject_rules_new(config, &self->rules, err)) {
+        !subject_rules_new(config, &self->rules, err) ||
+        !authorities_load(config, &self->authorities, err)) {
         edition_free(self);
         return false;
     }
@@ -36,6 +38,7 @@ void edition_free(struct edition *self)
         portal_free(self->portal);
         webhook_free(self->webhook);
         subject_rules_free(self->rules);
+        authorities_free(self->authorities);
         seal_keys_free(self->seal_keys);
         config_free(self->own_config);
         free(self);
@@ -60,5 +63,6 @@ static bool same_config(const struct config *a, const struct config *b)
 
 bool edition_equal(const struct edition *a, const struct edition *b)
 {
-    return seal_keys_equal(a->seal_keys, b->seal_keys) && same_config(a->config, b->config);
+    return seal_keys_equal(a->seal_keys, b->seal_keys) && same_config(a->config, b->config) &&
+           authorities_equal(a->authorities, b->authorities);
 }

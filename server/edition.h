@@ -2,7 +2,7 @@
  *
  * An edition: the config with all that is made of it and that requests hold on to while they run. A reload makes
  * a new one; older ones stay until the end, as a request may still be at work with them. They are small, and one
- * is made only where the config or the seal keys differ. */
+ * is made only where the config, the seal keys or the CAs differ. */
 #pragma once
 
 #include "base/config.h"
@@ -15,6 +15,7 @@ struct edition {
     struct config *own_config; /* NULL: the first one, which is the caller's */
     struct seal_keys *seal_keys;
     struct subject_rules *rules;
+    struct portal_authorities *authorities;
     struct webhook *webhook; /* NULL where the config has none */
     struct portal *portal;   /* the same */
     struct edition *older;
@@ -25,5 +26,5 @@ struct edition {
 MUST_CHECK bool edition_new(const struct config *config, const struct edition *former,
                             struct edition **out, struct error *err);
 void edition_free(struct edition *self); /* with all older ones; accepts NULL */
-/* The same config, written as config_print does, and the same keys. */
+/* The same config, written as config_print does, the same keys, the same CAs. */
 bool edition_equal(const struct edition *a, const struct edition *b);

@@ -4,6 +4,7 @@
  * can't change under it, and whether the new seal keys open what the old ones sealed. */
 #include "renewal.h"
 
+#include "authorities.h"
 #include "parts.h"
 #include "stamps.h"
 
@@ -59,6 +60,10 @@ static void load_edition(const struct judge *self, struct renewal *out)
 {
     struct error err;
     const struct seal_keys *former = self->current->seal_keys;
+    unsigned before = self->problems->count;
+    authorities_check(self->config, self->problems);
+    if (self->problems->count != before)
+        return;
     if (!note(self, "store.seal_key_files",
               edition_new(self->config, self->current, &out->edition, &err), &err))
         return;

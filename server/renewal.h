@@ -10,7 +10,7 @@
 struct renewal {
     struct config
         *config; /* as it was read; NULL where it can't be. Not of a success: the edition owns it */
-    struct edition *edition;    /* NULL: config and seal keys are those of now */
+    struct edition *edition;    /* NULL: config, seal keys and CAs are those of now */
     SSL_CTX *webhook_tls;       /* NULL where the config has none */
     SSL_CTX *portal_tls;        /* the same */
     struct okta_settings *okta; /* with the edition's config, or that of now */

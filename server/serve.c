@@ -202,8 +202,15 @@ struct listener_kind *server_kind(struct server *self, const char *name)
 void server_furnish(struct server *self, struct edition *edition, const struct edition *former)
 {
     struct decider decider = {edition->config, self->verifier, self->sessions, self->identities};
-    struct portal_parts parts = {edition->config, self->okta, self->sessions,     self->identities,
-                                 edition->rules,  self->keys, edition->seal_keys, self->metrics};
+    struct portal_parts parts = {.config = edition->config,
+                                 .okta = self->okta,
+                                 .sessions = self->sessions,
+                                 .identities = self->identities,
+                                 .rules = edition->rules,
+                                 .keys = self->keys,
+                                 .seal_keys = edition->seal_keys,
+                                 .metrics = self->metrics,
+                                 .authorities = edition->authorities};
     if (edition->config->has_webhook)
         edition->webhook = webhook_new(&decider, self->metrics);
     if (edition->config->has_portal)

@@ -50,8 +50,11 @@ char *stamps_of(const struct config *config, const char *config_stamp)
         add_file(&out, tls[i]->key_file);
         add_file(&out, tls[i]->client_ca_file);
     }
-    for (unsigned i = 0; i < config->cluster_count; ++i)
+    for (unsigned i = 0; i < config->cluster_count; ++i) {
         add_file(&out, config->clusters[i].client_ca_file);
+        add_file(&out, config->clusters[i].certificate_authority_file);
+    }
+    add_file(&out, config->portal.certificate_authority_file);
     add_file(&out, config->oidc.client_secret_file);
     add_file(&out, config->oidc.private_key_file);
     add_file(&out, config->oidc.certificate_authority_file);

@@ -90,8 +90,11 @@ function build(values) {
 }
 
 const smallest = flatten(yamlUnder('The smallest config'));
-const base = [...smallest, ['portal.links[].label', 'x'], ['portal.links[].url', 'https://x.example']];
-const without = (key) => printConfig(build(base.filter(([name]) => name !== key)));
+const base = [...smallest, ['portal.links[].label', 'x'], ['portal.links[].url', 'https://x.example'],
+  ['clusters[].additional_servers[].name', 'x'], ['clusters[].additional_servers[].server', 'https://x.example']];
+/** Further addresses want a first one, so they go with it. */
+const goesWith = (key, name) => name === key || (key === 'clusters[].server' && name.includes('additional_servers'));
+const without = (key) => printConfig(build(base.filter(([name]) => !goesWith(key, name))));
 const withValue = (key, value) => printConfig(build([...base.filter(([name]) => name !== key), [key, value]]));
 const given = (key) => base.find(([name]) => name === key)?.[1];
 const placeholders = {

@@ -54,6 +54,10 @@ describe('the command line', { timeout: 120_000 }, () => {
     ['a seal key that is missing', (c) => { c.store.seal_key_files = ['/nonexistent/seal']; }, /\/nonexistent\/seal/],
     ['a certificate that is missing', (c) => { c.portal.tls.certificate_file = '/nonexistent/cert'; }, /\/nonexistent\/cert/],
     ['a client CA that is no certificate', (c) => { c.webhook.tls.client_ca_file = c.oidc.client_secret_file; }, /client_ca_file|okta-client-secret/],
+    ['an API server CA that is missing', (c) => { c.clusters[0].certificate_authority_file = '/nonexistent/ca'; }, /clusters\[0\]\.certificate_authority_file: \/nonexistent\/ca: can't be read/],
+    ['an API server CA that holds a key', (c) => { c.clusters[0].certificate_authority_file = pki.webhook.keyFile; }, /clusters\[0\]\.certificate_authority_file: .*only CERTIFICATE/],
+    ['a CA of ours that is no PEM', (c) => { c.portal.certificate_authority_file = c.oidc.client_secret_file; }, /portal\.certificate_authority_file: .*no certificate/],
+    ['two contexts of one name', (c) => { c.clusters[0].additional_servers = [{ name: 'kubernetes', server: 'https://a.example' }]; }, /additional_servers\[0\]\.name/],
     ['a key of another certificate', (c) => { c.portal.tls.key_file = pki.webhook.keyFile; }, /portal\.tls|webhook\.key/],
     ['an expired certificate', (c) => { Object.assign(c.portal.tls, { certificate_file: pki.expiredServer.certFile, key_file: pki.expiredServer.keyFile }); }, /expired/i],
   ];

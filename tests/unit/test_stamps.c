@@ -107,7 +107,9 @@ static void test_files_of_a_config(void **state)
                        &config.oidc.client_secret_file,
                        &config.oidc.certificate_authority_file,
                        &config.outgoing.certificate_authority_file,
-                       &cluster.client_ca_file};
+                       &config.portal.certificate_authority_file,
+                       &cluster.client_ca_file,
+                       &cluster.certificate_authority_file};
     (void)state;
     config.clusters = &cluster;
     config.cluster_count = 1;
