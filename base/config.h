@@ -79,10 +79,14 @@ struct config {
     struct {
         struct config_address listen;
         struct config_tls tls;
+        char *url; /* https, as API servers call it, without a path; may be NULL */
+        char *certificate_authority_file; /* of tls.certificate_file; may be NULL */
     } webhook;
 
     struct {
         struct config_address listen; /* default 127.0.0.1:9090 */
+        char *
+            control_socket; /* a Unix socket's path; "": none; NULL: none, as there is no sqlite store */
     } operations;
 
     struct {
@@ -169,6 +173,8 @@ void config_complain(struct config_problems *problems, const struct config *conf
 /* Writes the effective values as YAML, defaults included, always in the same order; loading what it wrote
  * gives the same config. Files are named, their contents never shown. */
 void config_print(const struct config *self, struct text *out);
+/* Adds the valid UTF-8 text in YAML's double quotes. */
+void config_quote(struct text *out, const char *string);
 
 /* "250ms" "30s" "15m" "12h" "30d": one number with one unit; at most 36500d. */
 MUST_CHECK bool config_parse_duration(const char *text, int64_t *out_ms);

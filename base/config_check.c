@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <regex.h>
+#include <sys/un.h>
 
 struct check {
     const struct config *config;
@@ -72,6 +73,15 @@ static void check_store(struct check *self)
 }
 
 /* ---- listeners ---- */
+
+static void check_control_socket(struct check *self)
+{
+    const char *path = self->config->operations.control_socket;
+    size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+    if (path != NULL && strlen(path) > most)
+        COMPLAIN(self, "operations.control_socket",
+                 "%s is longer than the %zu bytes that a Unix socket's path may have", path, most);
+}
 
 struct listener {
     const char *key;
@@ -280,6 +290,7 @@ void config_check(const struct config *config, struct config_problems *problems)
     check_blocks(&self);
     check_store(&self);
     check_listeners(&self);
+    check_control_socket(&self);
     check_times(&self);
     check_expressions(&self);
     check_clusters(&self);

@@ -244,6 +244,9 @@ static void fill_webhook(struct fill *self, const struct raw_webhook *raw)
     enter(self, "webhook.");
     address(self, raw->listen, NULL, &config->webhook.listen);
     fill_tls(self, &raw->tls, &config->webhook.tls);
+    config->webhook.url = url(self, "url", raw->url, CONFIG_URL_ORIGIN);
+    config->webhook.certificate_authority_file =
+        text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
 }
 
 static const char *const client_auths[] = {[CLIENT_SECRET_BASIC] = "client_secret_basic",
@@ -406,6 +409,20 @@ static void fill_store(struct fill *self, const struct raw_store *raw)
     texts(self, "seal_key_files", &raw->seal_key_files, &config->store.seal_key_files);
 }
 
+/* After the store, beside which the socket stands. */
+static void fill_operations(struct fill *self, const struct raw_operations *raw)
+{
+    struct config *config = self->config;
+    const char *store = config->store.path;
+    char *beside = NULL;
+    if (config->store.kind == STORE_SQLITE && store != NULL)
+        beside = text_format(self->pool, "%s.control", store);
+    enter(self, "operations.");
+    address(self, raw->listen, "127.0.0.1:9090", &config->operations.listen);
+    config->operations.control_socket =
+        any_text(self, "control_socket", raw->control_socket, beside);
+}
+
 static void fill_client_names(struct fill *self, const struct config_strings *raw,
                               struct config_cluster *out)
 {
@@ -468,14 +485,13 @@ void config_fill(struct config *config, const struct raw_config *raw,
     struct fill self = {.config = config, .pool = &config->memory->pool, .problems = problems};
     fill_portal(&self, raw->portal);
     fill_webhook(&self, raw->webhook);
-    enter(&self, "operations.");
-    address(&self, raw->operations.listen, "127.0.0.1:9090", &config->operations.listen);
     fill_outgoing(&self, &raw->outgoing);
     fill_oidc(&self, &raw->oidc);
     fill_users(&self, &raw->users);
     fill_identity(&self, &raw->identity);
     fill_tokens(&self, &raw->tokens);
     fill_store(&self, &raw->store);
+    fill_operations(&self, &raw->operations);
     enter(&self, "log.");
     config->log.level = text_dup(self.pool, levels[word(&self, "level", raw->log.level, levels)]);
     enter(&self, "%s", "");

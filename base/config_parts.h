@@ -64,7 +64,7 @@ struct raw_portal {
 };
 
 struct raw_webhook {
-    char *listen;
+    char *listen, *url, *certificate_authority_file;
     struct raw_tls tls;
 };
 
@@ -83,7 +83,7 @@ struct raw_config {
     struct raw_portal *portal;
     struct raw_webhook *webhook;
     struct raw_operations {
-        char *listen;
+        char *listen, *control_socket;
     } operations;
     struct raw_oidc {
         char *issuer, *client_id, *client_secret_file, *certificate_authority_file;

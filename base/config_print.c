@@ -25,7 +25,7 @@ static uint32_t next_code(const unsigned char **text)
     return code;
 }
 
-static void quote(struct text *out, const char *string)
+void config_quote(struct text *out, const char *string)
 {
     const unsigned char *c = (const unsigned char *)string;
     text_add_string(out, "\"");
@@ -47,7 +47,7 @@ static void put_text(struct text *out, const char *key, const char *value)
     if (value == NULL)
         return;
     text_add_format(out, "%s: ", key);
-    quote(out, value);
+    config_quote(out, value);
     text_add_string(out, "\n");
 }
 
@@ -56,7 +56,7 @@ static void put_texts(struct text *out, const char *key, const struct config_str
     text_add_format(out, "%s: [", key);
     for (unsigned i = 0; i < list->count; i++) {
         text_add_string(out, i == 0 ? "" : ", ");
-        quote(out, list->entries[i]);
+        config_quote(out, list->entries[i]);
     }
     text_add_string(out, "]\n");
 }
@@ -202,9 +202,12 @@ void config_print(const struct config *self, struct text *out)
         text_add_string(out, "webhook:\n");
         put_text(out, "  listen", self->webhook.listen.text);
         put_tls(out, &self->webhook.tls);
+        put_text(out, "  url", self->webhook.url);
+        put_text(out, "  certificate_authority_file", self->webhook.certificate_authority_file);
     }
     text_add_string(out, "operations:\n");
     put_text(out, "  listen", self->operations.listen.text);
+    put_text(out, "  control_socket", self->operations.control_socket);
     put_oidc(out, self);
     put_outgoing(out, self);
     put_users(out, self);

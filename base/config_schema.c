@@ -71,11 +71,14 @@ static const cyaml_schema_field_t portal_fields[] = {
 static const cyaml_schema_field_t webhook_fields[] = {
     TEXT("listen", struct raw_webhook, listen),
     MAPPING("tls", struct raw_webhook, tls, mutual_tls_fields),
+    TEXT("url", struct raw_webhook, url),
+    TEXT("certificate_authority_file", struct raw_webhook, certificate_authority_file),
     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t operations_fields[] = {
     TEXT("listen", struct raw_operations, listen),
+    TEXT("control_socket", struct raw_operations, control_socket),
     CYAML_FIELD_END,
 };
 

@@ -37,6 +37,8 @@ static void judge_fixed(const struct judge *self)
     hold(self, "webhook.listen", same_text(old->webhook.listen.text, new->webhook.listen.text));
     hold(self, "operations.listen",
          same_text(old->operations.listen.text, new->operations.listen.text));
+    hold(self, "operations.control_socket",
+         same_text(old->operations.control_socket, new->operations.control_socket));
     hold(self, "outgoing.proxy", same_text(old->outgoing.proxy, new->outgoing.proxy));
     hold(self, "tokens.keys_directory",
          same_text(old->tokens.keys_directory, new->tokens.keys_directory));

@@ -99,6 +99,7 @@ const withValue = (key, value) => printConfig(build([...base.filter(([name]) => 
 const given = (key) => base.find(([name]) => name === key)?.[1];
 const placeholders = {
   '<host of portal.url>': new URL(given('portal.url')).host,
+  '<store.path>': given('store.path'),
   '<name>': given('clusters[].name'),
   '<webhook.tls.client_ca_file>': given('webhook.tls.client_ca_file'),
 };
