@@ -10,6 +10,8 @@
 #include <regex.h>
 #include <sys/un.h>
 
+#define MAX_EXPRESSION 65536 /* characters, repetitions written out */
+
 struct check {
     const struct config *config;
     struct config_problems *problems;
@@ -145,21 +147,52 @@ static void check_times(struct check *self)
 
 /* ---- groups ---- */
 
+/* How often "{m,n}" writes out what is before it; bounds stands behind the brace. */
+static unsigned long copies_of(const char *bounds)
+{
+    char *end;
+    unsigned long least = strtoul(bounds, &end, 10);
+    unsigned long most = *end == ',' ? strtoul(end + 1, NULL, 10) : 0;
+    unsigned long copies = most > least ? most : least;
+    return copies > 1 ? copies : 1;
+}
+
+/* regcomp writes repetitions out, and those within others again and again: "a++++…" or "((a{99}){99}){99}" takes
+ * all memory there is. The bound is from above, as neither nesting nor escapes are looked at. */
+static bool is_modest(const char *expression)
+{
+    unsigned long size = strlen(expression);
+    for (const char *c = expression; *c != '\0' && size <= MAX_EXPRESSION; c++) {
+        unsigned long copies = *c == '+' ? 2 : *c == '{' ? copies_of(c + 1) : 1;
+        size = copies <= MAX_EXPRESSION ? size * copies : copies;
+    }
+    return size <= MAX_EXPRESSION;
+}
+
+static void check_expression(struct check *self, const char *key, const char *expression)
+{
+    regex_t compiled;
+    char why[120];
+    if (!is_modest(expression)) {
+        COMPLAIN(self, key, "\"%s\" repeats too much: what + and {} repeat multiplies", expression);
+        return;
+    }
+    int code = regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB);
+    if (code == 0) {
+        regfree(&compiled);
+        return;
+    }
+    regerror(code, &compiled, why, sizeof(why));
+    COMPLAIN(self, key, "\"%s\" is no POSIX extended regular expression: %s", expression, why);
+}
+
 static void check_expressions(struct check *self)
 {
     const struct config_strings *list = &self->config->users.groups_include;
     for (unsigned i = 0; i < list->count; i++) {
-        regex_t compiled;
-        char why[120], key[64];
-        int code = regcomp(&compiled, list->entries[i], REG_EXTENDED | REG_NOSUB);
-        if (code == 0) {
-            regfree(&compiled);
-            continue;
-        }
-        regerror(code, &compiled, why, sizeof(why));
+        char key[64];
         snprintf(key, sizeof(key), "users.groups_include[%u]", i);
-        COMPLAIN(self, key, "\"%s\" is no POSIX extended regular expression: %s", list->entries[i],
-                 why);
+        check_expression(self, key, list->entries[i]);
     }
 }
 

@@ -240,6 +240,46 @@ static void test_user_in_idtoken(void **state)
     assert_true(self->result.asked_mono_ms > 0);
 }
 
+/* A discovery document that names only what every provider must have. */
+static void plan_bare_discovery(struct world *self)
+{
+    const char *base = scripted_url(&self->pool, "/oauth2/v1");
+    plan_answer(DISCOVERY, 200,
+                text_format(&self->pool,
+                            "{\"issuer\":\"%s\",\"authorization_endpoint\":\"%s/authorize\","
+                            "\"token_endpoint\":\"%s/token\",\"jwks_uri\":\"%s/keys\"}",
+                            self->config.oidc.issuer, base, base, base));
+}
+
+static void test_provider_without_userinfo(void **state)
+{
+    struct world *self = *state;
+    plan_bare_discovery(self);
+    start(self);
+    ask_url(self);
+    expect(self, OKTA_UNKNOWN, NULL);
+    assert_non_null(strstr(self->result.error.text, "userinfo_endpoint"));
+}
+
+/* With oidc.user_in_idtoken people can sign in there; what can't be asked stays unknown, and ends nothing. */
+static void test_provider_of_the_barest_kind(void **state)
+{
+    struct world *self = *state;
+    self->config.oidc.user_in_idtoken = true;
+    plan_bare_discovery(self);
+    start(self);
+    sign_in(self);
+    expect(self, OKTA_OK, NULL);
+    ask_userinfo(self);
+    expect(self, OKTA_UNKNOWN, "no_userinfo");
+    okta_revoke(self->okta, self->asker, iovec_of("rT-1"), on_result, self);
+    await(self);
+    expect(self, OKTA_UNKNOWN, "no_revocation");
+    struct okta_status status;
+    okta_status(self->okta, &status);
+    assert_string_equal(status.end_session_endpoint, "");
+}
+
 /* ---- keys ---- */
 
 /* D16, peers 3: an unknown kid makes us ask once; the next one, within half a minute, does not. */
@@ -294,6 +334,22 @@ static void test_keys_not_to_be_had(void **state)
     plan_tokens(self, id_token(self, 1, "k2", NONCE));
     sign_in(self);
     expect(self, OKTA_UNKNOWN, "unknown_key");
+    plan_tokens(self, id_token(self, 0, "k1", NONCE));
+    sign_in(self);
+    expect(self, OKTA_OK, NULL);
+}
+
+/* So do keys that are none. */
+static void test_malformed_keys(void **state)
+{
+    struct world *self = *state;
+    start(self);
+    ask_url(self);
+    plan_answer(KEYS, 200, "{\"keys\":{\"kid\":\"k2\"}}");
+    plan_tokens(self, id_token(self, 1, "k2", NONCE));
+    sign_in(self);
+    expect(self, OKTA_UNKNOWN, "unknown_key");
+    expect_metric(self, COUNT("keys", "malformed") "1");
     plan_tokens(self, id_token(self, 0, "k1", NONCE));
     sign_in(self);
     expect(self, OKTA_OK, NULL);
@@ -404,6 +460,19 @@ static void test_revoke_behind_tries_again(void **state)
     await_asked(self, REVOKE, 1);
     plan_answer(REVOKE, 200, "");
     await_asked(self, REVOKE, 2);
+}
+
+/* The pause before the next try is cut short. */
+static void test_stop_with_a_revocation_that_waits(void **state)
+{
+    struct world *self = *state;
+    start(self);
+    plan_answer(REVOKE, 500, "");
+    okta_revoke(self->okta, NULL, iovec_of("rT-1"), NULL, NULL);
+    do {
+        ask_userinfo(self);
+    } while (strstr(metrics_text(self), COUNT("revoke", "server_error") "1") == NULL);
+    ask_userinfo(self); /* by now the pause has begun, on the same loop */
 }
 
 /* ---- cancelling ---- */
@@ -603,15 +672,19 @@ int main(void)
         TEST(test_userinfo_of_somebody_else),
         TEST(test_fresh_token_is_not_old),
         TEST(test_user_in_idtoken),
+        TEST(test_provider_without_userinfo),
+        TEST(test_provider_of_the_barest_kind),
         TEST(test_unknown_kid),
         TEST(test_keys_are_shared),
         TEST(test_keys_not_to_be_had),
+        TEST(test_malformed_keys),
         TEST(test_userinfo),
         TEST(test_refresh),
         TEST(test_refresh_refused),
         TEST(test_refreshed_id_token),
         TEST(test_revoke),
         TEST(test_revoke_behind_tries_again),
+        TEST(test_stop_with_a_revocation_that_waits),
         TEST(test_cancelled_sign_in_gives_its_tokens_back),
         TEST(test_cancelled_at_once),
         TEST(test_stop_with_questions_in_flight),

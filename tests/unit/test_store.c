@@ -486,6 +486,20 @@ static void odd_contents_are_refused(void **state)
     open_store(self);
 }
 
+/* Records that can be read, but are no table: every statement that writes fails before the first sign-in needs it. */
+static void a_view_of_records_is_refused(void **state)
+{
+    struct store_fixture *self = *state;
+    struct error err = {0};
+    struct store *store;
+    change_database(self, "ALTER TABLE records RENAME TO others;"
+                          "CREATE VIEW records AS SELECT * FROM others");
+    assert_false(store_sqlite_open(self->path, &store, &err));
+    assert_non_null(strstr(err.text, self->path));
+    unlink(self->path);
+    open_store(self);
+}
+
 static void odd_paths_are_refused(void **state)
 {
     struct store_fixture *self = *state;
@@ -533,6 +547,7 @@ int main(void)
         SQLITE(bad_files_are_refused),
         SQLITE(damage_beside_a_log_is_left),
         SQLITE(odd_contents_are_refused),
+        SQLITE(a_view_of_records_is_refused),
         SQLITE(odd_paths_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
