@@ -40,13 +40,21 @@ struct config_server { /* another address of a cluster's API server */
     char *server;      /* https URL */
 };
 
+/* Who judges a cluster's bearers. */
+enum config_authentication {
+    AUTHENTICATION_WEBHOOK, /* our webhook: session and groups are judged live, tokens are slim */
+    AUTHENTICATION_OIDC,    /* the API server alone: tokens say name, username, email and groups */
+};
+const char *config_authentication_name(enum config_authentication mode);
+
 struct config_cluster {
     char *name;   /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63; used in paths and labels */
     char *server; /* https URL of the API server, for kubectl; may be NULL */
     struct config_server *additional_servers;
     unsigned additional_server_count;
-    char *certificate_authority_file;     /* of the API server, for kubectl; may be NULL */
-    char *audience;                       /* the aud of this cluster's tokens; default: the name */
+    char *certificate_authority_file; /* of the API server, for kubectl; may be NULL */
+    char *audience; /* the aud of this cluster's tokens, and its client_id; default: the name */
+    enum config_authentication authentication;
     struct config_strings client_names;   /* default: kube-apiserver.<name> */
     char *client_ca_file;                 /* default: webhook.tls.client_ca_file */
     struct config_strings api_audiences;  /* empty: status.audiences is left out */
@@ -62,7 +70,9 @@ struct config {
 
     bool has_portal;
     struct {
-        char *url; /* https, no trailing slash, no path in this version; the issuer of our tokens */
+        char *url;         /* https, no trailing slash, no path */
+        char *issuer_path; /* "", or a path that begins with '/' and does not end with one */
+        char *issuer;      /* url with issuer_path: the iss of our tokens */
         struct config_address listen;
         struct config_tls tls;
         char *certificate_authority_file; /* ours, for kubectl; NULL: publicly trusted */

@@ -211,6 +211,19 @@ static char *fill_title(struct fill *self, const char *raw)
     return text(self, "title", raw, fallback);
 }
 
+/* Discovery and API servers compare the issuer byte by byte, so it is made here and nowhere else. */
+static void fill_issuer(struct fill *self, const char *path)
+{
+    struct config *config = self->config;
+    const char *problem = path == NULL ? NULL : config_issuer_path_problem(path);
+    if (problem != NULL)
+        COMPLAIN(self, "issuer_path", "must %s", problem);
+    config->portal.issuer_path = any_text(self, "issuer_path", path, "");
+    if (config->portal.url != NULL)
+        config->portal.issuer =
+            text_format(self->pool, "%s%s", config->portal.url, config->portal.issuer_path);
+}
+
 static void fill_portal(struct fill *self, const struct raw_portal *raw)
 {
     static const struct raw_portal absent;
@@ -224,6 +237,7 @@ static void fill_portal(struct fill *self, const struct raw_portal *raw)
     if (raw->url == NULL)
         COMPLAIN(self, "url", "is missing");
     config->portal.url = url(self, "url", raw->url, CONFIG_URL_ORIGIN);
+    fill_issuer(self, raw->issuer_path);
     config->portal.title = fill_title(self, raw->title);
     config->portal.certificate_authority_file =
         text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
@@ -450,6 +464,14 @@ static void fill_additional_servers(struct fill *self, unsigned cluster,
     }
 }
 
+static const char *const authentications[] = {
+    [AUTHENTICATION_WEBHOOK] = "webhook", [AUTHENTICATION_OIDC] = "oidc", NULL};
+
+const char *config_authentication_name(enum config_authentication mode)
+{
+    return authentications[mode];
+}
+
 static void fill_cluster(struct fill *self, const struct raw_cluster *raw,
                          struct config_cluster *out)
 {
@@ -458,6 +480,8 @@ static void fill_cluster(struct fill *self, const struct raw_cluster *raw,
     out->certificate_authority_file =
         text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
     out->audience = text(self, "audience", raw->audience, out->name);
+    out->authentication = (enum config_authentication)word(self, "authentication",
+                                                           raw->authentication, authentications);
     out->client_ca_file =
         text(self, "client_ca_file", raw->client_ca_file, self->config->webhook.tls.client_ca_file);
     fill_client_names(self, &raw->client_names, out);

@@ -53,7 +53,7 @@ struct raw_link {
 };
 
 struct raw_portal {
-    char *url, *listen, *title, *certificate_authority_file;
+    char *url, *issuer_path, *listen, *title, *certificate_authority_file;
     struct raw_tls tls;
     struct raw_session {
         char *idle, *kubeconfig_idle, *lifetime, *per_user;
@@ -74,6 +74,7 @@ struct raw_server {
 
 struct raw_cluster {
     char *name, *server, *certificate_authority_file, *audience, *client_ca_file;
+    char *authentication;
     struct raw_server *additional_servers;
     unsigned additional_server_count;
     struct config_strings client_names, api_audiences, allowed_groups;
@@ -135,7 +136,8 @@ enum config_url_rule {
 };
 /* What is wrong with the URL, as the end of "must …"; NULL when it is fine. */
 const char *config_url_problem(const char *url, enum config_url_rule rule);
-bool config_has_control(const char *text); /* C0, DEL or C1 */
+const char *config_issuer_path_problem(const char *path); /* the same */
+bool config_has_control(const char *text);                /* C0, DEL or C1 */
 bool config_parse_count(const char *text, int max, int *out);
 /* The host of a URL that passed config_url_problem, without port, in pool. */
 char *config_url_host(h2o_mem_pool_t *pool, const char *url);

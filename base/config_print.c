@@ -96,6 +96,7 @@ static void put_portal(struct text *out, const struct config *self)
 {
     text_add_string(out, "portal:\n");
     put_text(out, "  url", self->portal.url);
+    put_text(out, "  issuer_path", self->portal.issuer_path);
     put_text(out, "  listen", self->portal.listen.text);
     put_text(out, "  title", self->portal.title);
     put_text(out, "  certificate_authority_file", self->portal.certificate_authority_file);
@@ -187,6 +188,7 @@ static void put_clusters(struct text *out, const struct config *self)
         put_additional_servers(out, cluster);
         put_text(out, "    certificate_authority_file", cluster->certificate_authority_file);
         put_text(out, "    audience", cluster->audience);
+        put_text(out, "    authentication", config_authentication_name(cluster->authentication));
         put_texts(out, "    client_names", &cluster->client_names);
         put_text(out, "    client_ca_file", cluster->client_ca_file);
         put_texts(out, "    api_audiences", &cluster->api_audiences);

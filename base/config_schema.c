@@ -57,6 +57,7 @@ static const cyaml_schema_value_t link_value = {
 
 static const cyaml_schema_field_t portal_fields[] = {
     TEXT("url", struct raw_portal, url),
+    TEXT("issuer_path", struct raw_portal, issuer_path),
     TEXT("listen", struct raw_portal, listen),
     TEXT("title", struct raw_portal, title),
     TEXT("certificate_authority_file", struct raw_portal, certificate_authority_file),
@@ -170,6 +171,7 @@ static const cyaml_schema_field_t cluster_fields[] = {
                                &additional_server_value, 0, 20),
     TEXT("certificate_authority_file", struct raw_cluster, certificate_authority_file),
     TEXT("audience", struct raw_cluster, audience),
+    TEXT("authentication", struct raw_cluster, authentication),
     TEXTS("client_names", struct raw_cluster, client_names),
     TEXT("client_ca_file", struct raw_cluster, client_ca_file),
     TEXTS("api_audiences", struct raw_cluster, api_audiences),

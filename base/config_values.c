@@ -194,6 +194,29 @@ const char *config_url_problem(const char *url, enum config_url_rule rule)
     return url[strlen(url) - 1] == '/' ? "not end in '/'" : NULL;
 }
 
+#define ISSUER_PATH_MAX 128
+
+/* A path that no client and no proxy writes in another way: unreserved characters (RFC 3986) only. */
+const char *config_issuer_path_problem(const char *path)
+{
+    if (*path == '\0')
+        return NULL;
+    if (strlen(path) > ISSUER_PATH_MAX)
+        return "be at most 128 characters long";
+    for (const char *segment = path; *segment != '\0'; segment += strcspn(segment + 1, "/") + 1) {
+        if (*segment != '/')
+            return "begin with '/'";
+        if (segment[1] == '\0')
+            return "not end in '/'";
+        if (segment[1] == '/' || segment[1] == '.')
+            return "have no empty part and none that begins with '.'";
+    }
+    for (const char *c = path; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c) && strchr("/-._~", *c) == NULL)
+            return "have nothing but letters, digits, '-', '.', '_', '~' and '/'";
+    return NULL;
+}
+
 char *config_url_host(h2o_mem_pool_t *pool, const char *url)
 {
     const char *host = strstr(url, "://") + 3;

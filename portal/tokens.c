@@ -4,12 +4,11 @@
  * JSON. The token goes into the answer's body and nowhere else: no URL, no log. */
 #include "handlers.h"
 
-#include <assert.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "http/web.h"
+#include "issue.h"
 #include "later.h"
 #include "visit.h"
 #include "words.h"
@@ -17,7 +16,7 @@
 struct token_request { /* in the request's pool */
     h2o_iovec_t cluster_name;
     const char *session_name; /* NULL: the default */
-    unsigned cluster;         /* index, once found */
+    const struct config_cluster *cluster;
 };
 
 /* ---- what is asked for ---- */
@@ -47,14 +46,6 @@ static bool read_form(h2o_req_t *req, struct token_request *out, struct error *e
     if (name.len != 0)
         out->session_name = name.base;
     return true;
-}
-
-static bool find_cluster(const struct config *config, struct token_request *self)
-{
-    for (self->cluster = 0; self->cluster < config->cluster_count; self->cluster++)
-        if (iovec_equal(self->cluster_name, config->clusters[self->cluster].name))
-            return true;
-    return false;
 }
 
 static void trouble(struct visit *visit, int status, const char *title, const char *what)
@@ -177,34 +168,42 @@ static void failed(struct visit *visit, const struct error *err)
                  });
 }
 
+/* A session without a token is of no use to anybody. */
+static void refuse_token(struct visit *visit, const struct session_grant *grant,
+                         const struct error *err)
+{
+    sessions_end_grant(visit->portal->parts.sessions, web_loop(visit->req), grant->id,
+                       SESSION_SIGNED_OUT, NULL, NULL);
+    if (err->kind != ERROR_REJECTED) {
+        failed(visit, err);
+        return;
+    }
+    page_trouble(&visit->portal->frame, visit->req,
+                 &(struct trouble){
+                     .status = 403,
+                     .title = "You are in too many groups for this cluster",
+                     .what = text_format(&visit->req->pool,
+                                         "This cluster reads your groups from the token, and your "
+                                         "%zu groups do not fit into one.",
+                                         visit->identity->group_count),
+                     .todo = "Whoever runs Postern can mend that: users.groups_include takes fewer "
+                             "groups over, and with authentication: webhook the cluster needs none "
+                             "in the token.",
+                 });
+}
+
 static void issue(struct visit *visit, const struct session_grant *grant)
 {
     const struct token_request *request = visit->detail;
-    const struct portal_parts *parts = &visit->portal->parts;
-    const struct config_cluster *cluster = &parts->config->clusters[request->cluster];
     struct error err = {.kind = ERROR_NONE};
-    struct token_made made = {.cluster = cluster, .grant = grant, .made_ms = clock_wall_ms()};
-    struct token_claims claims = {.issuer = parts->config->portal.url,
-                                  .subject = visit->login.uid,
-                                  .audience = cluster->audience,
-                                  .session = grant->id,
-                                  .now_ms = made.made_ms,
-                                  .lifetime_s = parts->config->tokens.lifetime_ms / 1000};
-    const char *jti;
-    if (!token_issue(&visit->req->pool, parts->keys, &claims, &made.id_token, &jti, &err)) {
-        sessions_end_grant(parts->sessions, web_loop(visit->req), grant->id, SESSION_SIGNED_OUT,
-                           NULL, NULL);
-        failed(visit, &err);
+    struct issued_token issued;
+    const struct issue_order order = {request->cluster, grant, visit->identity, NULL};
+    if (!portal_issue(visit->portal, visit->req, &order, &issued, &err)) {
+        refuse_token(visit, grant, &err);
         return;
     }
-    made.expires_ms = (claims.now_ms / 1000 + claims.lifetime_s) * 1000;
-    counter_add(visit->portal->tokens_issued[request->cluster], 1);
-    log_audit("token_issued", LOG_STR("user", visit->identity->username),
-              LOG_STR("uid", visit->login.uid), LOG_STR("session", grant->id),
-              LOG_STR("cluster", cluster->name), LOG_STR("jti", jti),
-              LOG_STR("address", grant->address),
-              LOG_STR("request_id", web_request_id(visit->req)));
-    answer(visit, &made);
+    answer(visit, &(struct token_made){request->cluster, grant, issued.token, issued.made_ms,
+                                       issued.expires_ms});
 }
 
 static void on_grant(void *ctx, const struct session_grant *grant, const char *refresh_token,
@@ -230,11 +229,12 @@ static void on_ready(struct visit *visit)
     const struct portal_parts *parts = &visit->portal->parts;
     struct error err = {.kind = ERROR_NONE};
     char address[WEB_ADDRESS_SIZE];
-    if (!find_cluster(parts->config, request)) {
+    const struct config_cluster *cluster = portal_cluster(visit->portal, request->cluster_name);
+    request->cluster = cluster;
+    if (cluster == NULL) {
         trouble(visit, 404, "There is no such cluster", "Postern's config names none like that.");
         return;
     }
-    const struct config_cluster *cluster = &parts->config->clusters[request->cluster];
     if (!subject_may_use(parts->config, cluster, visit->identity)) {
         refuse_cluster(visit, cluster);
         return;

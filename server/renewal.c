@@ -33,6 +33,7 @@ static void judge_fixed(const struct judge *self)
     hold(self, "portal", old->has_portal == new->has_portal);
     hold(self, "webhook", old->has_webhook == new->has_webhook);
     hold(self, "portal.url", same_text(old->portal.url, new->portal.url));
+    hold(self, "portal.issuer_path", same_text(old->portal.issuer_path, new->portal.issuer_path));
     hold(self, "portal.listen", same_text(old->portal.listen.text, new->portal.listen.text));
     hold(self, "webhook.listen", same_text(old->webhook.listen.text, new->webhook.listen.text));
     hold(self, "operations.listen",

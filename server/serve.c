@@ -34,7 +34,7 @@ static bool open_parts(struct server *self, struct error *err)
     if (!token_keys_open(config->tokens.keys_directory, parts_token_algorithm(config),
                          clock_wall_ms(), &self->keys, err))
         return false;
-    self->verifier = token_verifier_new(self->keys, config->portal.url,
+    self->verifier = token_verifier_new(self->keys, config->portal.issuer,
                                         config->tokens.leeway_ms / 1000, REMEMBER_TOKENS);
     return true;
 }

@@ -13,6 +13,36 @@
 #define JTI_BYTES    16
 #define NBF_BEFORE_S 10 /* clocks of replicas differ a little */
 
+static void put_string(struct json_writer *writer, const char *key, const char *value)
+{
+    if (value == NULL)
+        return;
+    json_key(writer, key);
+    json_put_string(writer, value);
+}
+
+static void put_int(struct json_writer *writer, const char *key, int64_t value)
+{
+    json_key(writer, key);
+    json_put_int(writer, value);
+}
+
+static void put_profile(struct json_writer *writer, const struct token_profile *profile)
+{
+    put_string(writer, "name", profile->name);
+    put_string(writer, "preferred_username", profile->preferred_username);
+    put_string(writer, "email", profile->email);
+    if (profile->email != NULL) {
+        json_key(writer, "email_verified");
+        json_put_bool(writer, profile->email_verified);
+    }
+    json_key(writer, "groups");
+    json_begin_array(writer);
+    for (size_t i = 0; i < profile->group_count; i++)
+        json_put_string(writer, profile->groups[i]);
+    json_end_array(writer);
+}
+
 static bool write_payload(h2o_mem_pool_t *pool, const struct token_claims *claims, const char *jti,
                           h2o_iovec_t *out, struct error *err)
 {
@@ -24,16 +54,15 @@ static bool write_payload(h2o_mem_pool_t *pool, const struct token_claims *claim
     int64_t now_s = claims->now_ms / 1000;
     struct json_writer *writer = json_writer_new(pool);
     json_begin_object(writer);
-    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
-        json_key(writer, strings[i][0]);
-        json_put_string(writer, strings[i][1]);
-    }
-    json_key(writer, "iat");
-    json_put_int(writer, now_s);
-    json_key(writer, "nbf");
-    json_put_int(writer, now_s - NBF_BEFORE_S);
-    json_key(writer, "exp");
-    json_put_int(writer, now_s + claims->lifetime_s);
+    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+        put_string(writer, strings[i][0], strings[i][1]);
+    put_int(writer, "iat", now_s);
+    put_int(writer, "nbf", now_s - NBF_BEFORE_S);
+    put_int(writer, "exp", now_s + claims->lifetime_s);
+    if (claims->nonce != NULL && claims->nonce[0] != '\0')
+        put_string(writer, "nonce", claims->nonce);
+    if (claims->profile != NULL)
+        put_profile(writer, claims->profile);
     json_end_object(writer);
     return json_writer_end(writer, out, err);
 }
@@ -53,7 +82,7 @@ static bool sign(h2o_mem_pool_t *pool, const struct token_key *key, h2o_iovec_t 
     text_add(&token, ".", 1);
     text_add(&token, encoded.base, encoded.len);
     if (token.len > TOKEN_MAX_BYTES)
-        return error_set(err, ERROR_INTERNAL, "a token of %zu bytes is too long", token.len);
+        return error_set(err, ERROR_REJECTED, "a token of %zu bytes is too long", token.len);
     *out = text_iovec(&token);
     return true;
 }

@@ -64,15 +64,24 @@ struct token_key_info {
 size_t token_keys_list(const struct token_keys *self, int64_t now_ms, struct token_key_info *out);
 
 /* ---- issue ---- */
+struct token_profile { /* what an API server that asks nobody must find in the token itself */
+    const char *name, *preferred_username, *email; /* NULL: left out */
+    bool email_verified;                           /* goes with email */
+    const char *const *groups;
+    size_t group_count;
+};
 struct token_claims {
-    const char *issuer;   /* iss: the portal's URL */
+    const char *issuer;   /* iss: portal.url with issuer_path */
     const char *subject;  /* sub: Okta's verified sub */
     const char *audience; /* aud */
     const char *session;  /* sid: the kubeconfig session's public id */
     int64_t now_ms;       /* picks the key that signs; iat is its second, nbf a little before */
     int64_t lifetime_s;   /* exp = iat + lifetime_s */
+    const char *nonce;    /* as the client gave it (OIDC Core 3.1.2.1); NULL or "": none */
+    const struct token_profile *profile; /* NULL: none */
 };
-/* The signed token in pool; *jti_out (may be NULL) gets the jti, in pool. */
+/* The signed token in pool; *jti_out (may be NULL) gets the jti, in pool. REJECTED: with these claims it would be
+ * longer than TOKEN_MAX_BYTES; nothing is ever left out of it. */
 MUST_CHECK bool token_issue(h2o_mem_pool_t *pool, const struct token_keys *keys,
                             const struct token_claims *claims, h2o_iovec_t *out,
                             const char **jti_out, struct error *err);

@@ -20,7 +20,7 @@ struct token_verifier {
 };
 
 static const struct json_limits payload_limits = {
-    .max_bytes = TOKEN_MAX_BYTES, .max_depth = 4, .max_nodes = 256};
+    .max_bytes = TOKEN_MAX_BYTES, .max_depth = 4, .max_nodes = TOKEN_MAX_BYTES / 2}; /* ["",""] */
 
 const char *token_verdict_name(enum token_verdict verdict)
 {

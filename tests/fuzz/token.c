@@ -112,7 +112,12 @@ static bool judge(h2o_mem_pool_t *pool, h2o_iovec_t token)
 
 static void judge_edited(h2o_mem_pool_t *pool, h2o_iovec_t edits)
 {
-    const struct token_claims claims = {ISSUER, "00u1", AUDIENCE, "session", FUZZ_NOW_S * 1000, 60};
+    const struct token_claims claims = {.issuer = ISSUER,
+                                        .subject = "00u1",
+                                        .audience = AUDIENCE,
+                                        .session = "session",
+                                        .now_ms = FUZZ_NOW_S * 1000,
+                                        .lifetime_s = 60};
     h2o_iovec_t genuine;
     bool changed, good = token_issue(pool, &keys, &claims, &genuine, NULL, NULL);
     assert(good);

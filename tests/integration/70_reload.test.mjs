@@ -191,6 +191,7 @@ describe('a reload', { timeout: 240_000 }, () => {
       [/webhook\.listen/, (config) => { config.webhook.listen = '127.0.0.1:1'; }],
       [/operations\.listen/, (config) => { config.operations.listen = '127.0.0.1:1'; }],
       [/portal\.url/, (config) => { config.portal.url = 'https://elsewhere.example'; }],
+      [/portal\.issuer_path/, (config) => { config.portal.issuer_path = '/elsewhere'; }],
       [/store\.path/, (config) => { config.store.path = `${config.store.path}.other`; }],
       [/store\.kind/, (config) => { config.store.kind = 'memory'; }],
       [/tokens\.keys_directory/, (config) => { config.tokens.keys_directory = '/tmp'; }],

@@ -319,6 +319,25 @@ static void prints_and_loads_again(const char *name)
     teardown(&data);
 }
 
+static void test_issuer_paths(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"", "/a", "/auth/idp/k8sIdp", "/a-b_c~d.e/0"};
+    static const char *const bad[] = {"auth",   "/",     "/auth/", "//auth",   "/a//b",
+                                      "/./a",   "/a/..", "/.well", "/a?b",     "/a#b",
+                                      "/a%20b", "/a b",  "/a\\b",  "/\xc3\xbc"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_null(config_issuer_path_problem(good[i]));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (config_issuer_path_problem(bad[i]) == NULL)
+            fail_msg("%s", bad[i]);
+    char longest[130] = "/";
+    memset(longest + 1, 'a', 127);
+    assert_null(config_issuer_path_problem(longest));
+    longest[128] = 'a';
+    assert_non_null(config_issuer_path_problem(longest));
+}
+
 static void test_good(void **state)
 {
     (void)state;
@@ -337,6 +356,7 @@ static void test_defaults(void **state)
     assert_string_equal(config->portal.listen.host, "0.0.0.0");
     assert_int_equal(config->portal.listen.port, 8443);
     assert_string_equal(config->portal.title, "Kubernetes at login.k8s.example.com");
+    assert_string_equal(config->portal.issuer, "https://login.k8s.example.com");
     assert_null(config->portal.tls.client_ca_file);
     assert_int_equal(config->portal.session_idle_ms, 15 * 60 * 1000);
     assert_int_equal(config->portal.session_per_user, 20);
@@ -361,6 +381,9 @@ static void test_everything(void **state)
     const struct config *config = self.config;
     assert_string_equal(config->portal.listen.host, "::");
     assert_string_equal(config->portal.title, "Kubernetes \"prod\" für Übermut\xe2\x80\xa8");
+    assert_string_equal(config->portal.issuer, "https://[2001:db8::1]:8443/auth/idp/k8sIdp");
+    assert_int_equal(config->clusters[0].authentication, AUTHENTICATION_OIDC);
+    assert_int_equal(config->clusters[1].authentication, AUTHENTICATION_WEBHOOK);
     assert_int_equal(config->portal.link_count, 2);
     assert_string_equal(config->portal.links[0].groups.entries[0], "k8s-admins");
     assert_int_equal(config->portal.links[1].groups.count, 0);
@@ -555,14 +578,14 @@ static void test_proxies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken),     cmocka_unit_test(test_junk),
-        cmocka_unit_test(test_huge),       cmocka_unit_test(test_files),
-        cmocka_unit_test(test_good),       cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_everything), cmocka_unit_test(test_complain_later),
-        cmocka_unit_test(test_durations),  cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_urls),       cmocka_unit_test(test_proxies),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_cluster_names),
-        cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_broken),         cmocka_unit_test(test_junk),
+        cmocka_unit_test(test_huge),           cmocka_unit_test(test_files),
+        cmocka_unit_test(test_issuer_paths),   cmocka_unit_test(test_good),
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_complain_later), cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_addresses),      cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_proxies),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_cluster_names),  cmocka_unit_test(test_many_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

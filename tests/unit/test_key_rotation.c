@@ -412,8 +412,12 @@ static void *read_on(void *arg)
     struct reader *self = arg;
     while (!atomic_load(self->over)) {
         struct token_info info;
-        const struct token_claims claims = {ISSUER,    "00u1",         AUDIENCE,
-                                            "session", LATER_S * 1000, 3600};
+        const struct token_claims claims = {.issuer = ISSUER,
+                                            .subject = "00u1",
+                                            .audience = AUDIENCE,
+                                            .session = "session",
+                                            .now_ms = LATER_S * 1000,
+                                            .lifetime_s = 3600};
         h2o_mem_pool_t pool;
         h2o_iovec_t fresh;
         h2o_mem_init_pool(&pool);

@@ -371,7 +371,12 @@ static void test_rotation_keeps_tokens(void **state)
     struct token_verifier *verifier = token_verifier_new(keys, ISSUER, 0, 8);
     char kids[2][KEY_HEADER_LEN];
     for (int after = 0; after < 2; after++) {
-        struct token_claims claims = {ISSUER, "u", AUDIENCE, "s", switch_ms - 1 + after, 60};
+        struct token_claims claims = {.issuer = ISSUER,
+                                      .subject = "u",
+                                      .audience = AUDIENCE,
+                                      .session = "s",
+                                      .now_ms = switch_ms - 1 + after,
+                                      .lifetime_s = 60};
         h2o_iovec_t token;
         struct token_info info;
         assert_true(token_issue(&f->pool, keys, &claims, &token, NULL, NULL));
@@ -449,7 +454,12 @@ static void test_jwks(void **state)
 
     EVP_PKEY *pkey = key_from_jwk(f, jwk);
     for (int i = 0; i < 50; i++) { /* r and s with leading zeros come by */
-        struct token_claims claims = {ISSUER, "u", AUDIENCE, "s", NOW_S * 1000, 60};
+        struct token_claims claims = {.issuer = ISSUER,
+                                      .subject = "u",
+                                      .audience = AUDIENCE,
+                                      .session = "s",
+                                      .now_ms = NOW_S * 1000,
+                                      .lifetime_s = 60};
         assert_true(token_issue(&f->pool, keys, &claims, &token, NULL, NULL));
         assert_true(stranger_verifies(&f->pool, pkey, token));
     }

@@ -114,6 +114,87 @@ static void test_form(void **state)
     assert_int_equal(token.base[KEY_HEADER_LEN - 1], '.');
 }
 
+/* As the API server, and whoever else reads tokens, gets them. */
+static struct json *payload_of(struct fixture *f, h2o_iovec_t token)
+{
+    const struct json_limits limits = {
+        .max_bytes = TOKEN_MAX_BYTES, .max_depth = 4, .max_nodes = 4096};
+    h2o_iovec_t payload;
+    struct json *claims;
+    const char *begin = token.base + KEY_HEADER_LEN;
+    size_t len = (size_t)((char *)memchr(begin, '.', token.len - KEY_HEADER_LEN) - begin);
+    assert_true(base64url_decode(&f->pool, h2o_iovec_init(begin, len), &payload));
+    assert_true(json_parse(&f->pool, payload, &limits, &claims, NULL));
+    return claims;
+}
+
+static void assert_claim(const struct json *claims, const char *key, const char *value)
+{
+    h2o_iovec_t found;
+    assert_true(json_string(claims, key, &found, NULL));
+    assert_string_equal(found.base, value);
+}
+
+static void test_profile(void **state)
+{
+    struct fixture *f = *state;
+    const char *const groups[] = {"okta:dev", "okta:ops \xc3\xbc"};
+    const struct token_profile profile = {.name = "Ada \"L\"",
+                                          .preferred_username = "okta:ada",
+                                          .email = "ada@example.test",
+                                          .email_verified = true,
+                                          .groups = groups,
+                                          .group_count = 2};
+    struct token_claims claims = good_claims();
+    claims.profile = &profile;
+    claims.nonce = "n-0S6_WzA2Mj";
+    h2o_iovec_t token = issue(f, &claims, NULL);
+    expect(f, token, NOW_S, TOKEN_GOOD);
+    const struct json *payload = payload_of(f, token), *list = json_member(payload, "groups");
+    assert_claim(payload, "name", "Ada \"L\"");
+    assert_claim(payload, "preferred_username", "okta:ada");
+    assert_claim(payload, "email", "ada@example.test");
+    assert_claim(payload, "nonce", "n-0S6_WzA2Mj");
+    assert_int_equal(json_member(payload, "email_verified")->type, JSON_BOOL);
+    assert_int_equal(list->count, 2);
+    assert_true(iovec_equal(list->last->text, "okta:ops \xc3\xbc"));
+}
+
+static void test_no_profile(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const keys[] = {
+        "name", "preferred_username", "email", "email_verified", "groups", "nonce"};
+    struct token_claims claims = good_claims();
+    claims.nonce = "";
+    const struct json *payload = payload_of(f, issue(f, &claims, NULL));
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        assert_null(json_member(payload, keys[i]));
+}
+
+/* One group at a time, up to the last that fits: all of them are in the token, and it verifies; with one more there
+ * is no token. */
+static void test_groups_fit_or_no_token(void **state)
+{
+    struct fixture *f = *state;
+    const char *groups[2048];
+    struct token_profile profile = {.preferred_username = "ada", .groups = groups};
+    struct token_claims claims = good_claims();
+    struct error err = {0};
+    h2o_iovec_t token, last = {0};
+    claims.profile = &profile;
+    for (size_t i = 0; i < 2048; i++)
+        groups[i] = "g";
+    while (token_issue(&f->pool, f->keys, &claims, &token, NULL, &err)) {
+        last = token;
+        profile.group_count += 16;
+    }
+    assert_int_equal(err.kind, ERROR_REJECTED);
+    assert_true(profile.group_count > 1000);
+    assert_int_equal(json_member(payload_of(f, last), "groups")->count, profile.group_count - 16);
+    expect(f, last, NOW_S, TOKEN_GOOD);
+}
+
 static void test_two_tokens_differ(void **state)
 {
     struct fixture *f = *state;
@@ -731,6 +812,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(test_good),
         TEST(test_form),
+        TEST(test_profile),
+        TEST(test_no_profile),
+        TEST(test_groups_fit_or_no_token),
         TEST(test_two_tokens_differ),
         TEST(test_times),
         TEST(test_expired_token_still_names_its_session),
