@@ -134,6 +134,13 @@ export async function makePki(dir) {
   };
 }
 
+/** A Kubernetes cluster's own CA and its API server's certificate, for tests that have one. */
+export async function makeClusterPki(dir) {
+  const ca = new Authority(dir, 'cluster-ca');
+  await ca.load();
+  return { ca, apiserver: await ca.issue('apiserver', { san: 'DNS:localhost,IP:127.0.0.1', eku: 'serverAuth' }) };
+}
+
 /** What Chromium's --ignore-certificate-errors-spki-list wants, to trust one certificate and no other. */
 export function publicKeyPin(pem) {
   const spki = new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' });

