@@ -337,11 +337,11 @@ describe('names that RBAC must never see', { timeout: 240_000 }, () => {
     }
   });
 
-  test('peers 13: usernames system:*, empty, or with control characters are nobody', async () => {
+  test('peers 13: usernames system:*, empty, or with control characters or turned writing are nobody', async () => {
     const world = await startWorld({ change: (config) => { config.users.username_claim = 'display_name'; } });
     try {
       const person = world.okta.user('grace');
-      for (const name of ['system:admin', 'system:serviceaccount:kube-system:default', '', 'line\nbreak', 'nul\0', 'tab\t', undefined]) {
+      for (const name of ['system:admin', 'system:serviceaccount:kube-system:default', '', 'line\nbreak', 'nul\0', 'tab\t', 'grace\u202Enimda', undefined]) {
         person.name = name;
         assert.notEqual(await usernameOf(world, 'grace'), name ?? '', JSON.stringify(name));
       }
