@@ -44,5 +44,8 @@ h2o_iovec_t seal(h2o_mem_pool_t *pool, const struct seal_keys *keys, const char 
 /* False for anything that we did not seal for that purpose; says nothing about why. */
 MUST_CHECK bool unseal(h2o_mem_pool_t *pool, const struct seal_keys *keys, const char *purpose,
                        h2o_iovec_t sealed, h2o_iovec_t *plain);
-/* A key derived from the first seal key for one purpose (HKDF-SHA256). */
-void seal_keys_derive(const struct seal_keys *self, const char *purpose, uint8_t out[SHA256_SIZE]);
+/* HMAC-SHA256 under a key that comes from the seal key number key, for what outlives a rotation of them. What is
+ * authenticated is the purpose, a NUL, and the message; both together are at most 256 bytes. */
+size_t seal_keys_count(const struct seal_keys *self);
+void seal_keys_mac(const struct seal_keys *self, size_t key, const char *purpose,
+                   h2o_iovec_t message, uint8_t out[SHA256_SIZE]);

@@ -61,7 +61,7 @@ static bool complain(const struct json *member, const char *key, const char *wan
     return error_set(err, ERROR_BAD_INPUT, "%s must be %s", key, wanted);
 }
 
-static bool read_int(const struct json *member, int64_t *out)
+bool json_as_int(const struct json *member, int64_t *out)
 {
     if (member == NULL || member->type != JSON_NUMBER ||
         strspn(member->text.base, "-0123456789") != member->text.len)
@@ -86,7 +86,7 @@ bool json_string(const struct json *object, const char *key, h2o_iovec_t *out, s
 bool json_int(const struct json *object, const char *key, int64_t *out, struct error *err)
 {
     const struct json *member = json_member(object, key);
-    if (!read_int(member, out))
+    if (!json_as_int(member, out))
         return complain(member, key, "an integer", err);
     return true;
 }

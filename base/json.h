@@ -48,6 +48,8 @@ MUST_CHECK bool json_string(const struct json *object, const char *key, h2o_iove
 /* An integer in int64_t's range, written without fraction or exponent. */
 MUST_CHECK bool json_int(const struct json *object, const char *key, int64_t *out,
                          struct error *err);
+/* The same of a value, such as an array's item; false: it is no integer. */
+MUST_CHECK bool json_as_int(const struct json *value, int64_t *out);
 /* Absent or null leaves *out as it is; another type is BAD_INPUT. */
 MUST_CHECK bool json_optional_string(const struct json *object, const char *key, h2o_iovec_t *out,
                                      struct error *err);

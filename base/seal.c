@@ -4,8 +4,8 @@
  *
  *     version (1) | key id (4) | nonce (12) | ciphertext | tag (16)
  *
- * The key in a file is never used itself: what seals and what seal_keys_derive gives come from it by HKDF
- * with labels of their own. The key id is the begin of the file key's SHA-256, so that a blob finds its key
+ * The key in a file is never used itself: what seals and what seal_keys_mac uses come from it by
+ * HKDF with labels of their own. The key id is the begin of the file key's SHA-256, so that a blob finds its key
  * while two are in use. */
 #include <assert.h>
 #include <openssl/crypto.h>
@@ -24,6 +24,7 @@
 struct seal_key {
     uint8_t master[SEAL_KEY_SIZE];  /* as in the file */
     uint8_t sealing[SEAL_KEY_SIZE]; /* derived: the AES key */
+    uint8_t signing[SEAL_KEY_SIZE]; /* derived: the HMAC key of seal_keys_mac */
     uint8_t id[KEY_ID_SIZE];        /* of the master key */
 };
 
@@ -34,8 +35,7 @@ struct seal_keys {
 
 /* ---- keys ---- */
 
-static void hkdf(const uint8_t key[SEAL_KEY_SIZE], const char *label, const char *purpose,
-                 uint8_t out[SHA256_SIZE])
+static void hkdf(const uint8_t key[SEAL_KEY_SIZE], const char *label, uint8_t out[SHA256_SIZE])
 {
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
     size_t len = SHA256_SIZE;
@@ -44,8 +44,6 @@ static void hkdf(const uint8_t key[SEAL_KEY_SIZE], const char *label, const char
                 EVP_PKEY_CTX_set1_hkdf_key(context, key, SEAL_KEY_SIZE) == 1 &&
                 EVP_PKEY_CTX_add1_hkdf_info(context, (const unsigned char *)label,
                                             (int)strlen(label)) == 1 &&
-                EVP_PKEY_CTX_add1_hkdf_info(context, (const unsigned char *)purpose,
-                                            (int)strlen(purpose)) == 1 &&
                 EVP_PKEY_derive(context, out, &len) == 1;
     assert(good && len == SHA256_SIZE);
     EVP_PKEY_CTX_free(context);
@@ -64,7 +62,8 @@ static void finish_key(struct seal_key *self)
     uint8_t digest[SHA256_SIZE];
     crypto_sha256(self->master, SEAL_KEY_SIZE, digest);
     memcpy(self->id, digest, KEY_ID_SIZE);
-    hkdf(self->master, "postern seal", "", self->sealing);
+    hkdf(self->master, "postern seal", self->sealing);
+    hkdf(self->master, "postern mac", self->signing);
 }
 
 /* Standard base64 of exactly 32 bytes. EVP_DecodeBlock is lenient (white space, stray bits in the last
@@ -160,9 +159,23 @@ bool seal_keys_equal(const struct seal_keys *a, const struct seal_keys *b)
     return equal;
 }
 
-void seal_keys_derive(const struct seal_keys *self, const char *purpose, uint8_t out[SHA256_SIZE])
+size_t seal_keys_count(const struct seal_keys *self)
 {
-    hkdf(self->keys[0].master, "postern derive ", purpose, out);
+    return self->count;
+}
+
+void seal_keys_mac(const struct seal_keys *self, size_t key, const char *purpose,
+                   h2o_iovec_t message, uint8_t out[SHA256_SIZE])
+{
+    uint8_t bytes[256];
+    size_t purpose_size =
+        strlen(purpose) + 1; /* with its NUL, so that no purpose runs into a message */
+    assert(key < self->count && purpose_size + message.len <= sizeof(bytes));
+    memcpy(bytes, purpose, purpose_size);
+    memcpy(bytes + purpose_size, message.base, message.len);
+    crypto_hmac_sha256(h2o_iovec_init(self->keys[key].signing, SEAL_KEY_SIZE),
+                       h2o_iovec_init(bytes, purpose_size + message.len), out);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
 }
 
 /* ---- sealing ---- */

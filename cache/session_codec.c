@@ -11,7 +11,8 @@
 #include "base/json.h"
 #include "base/text.h"
 
-#define FORMAT 1
+#define FORMAT        2 /* since then grants have refresh tokens and codes */
+#define FORMAT_OLDEST 1
 
 void session_record_copy(struct session_record *self, const struct session_record *from)
 {
@@ -52,14 +53,33 @@ int session_shard_of_id(const char *id)
     return at == NULL ? -1 : (int)(at - alphabet);
 }
 
-void session_make_id(h2o_mem_pool_t *pool, const char *uid, char out[SESSION_ID_SIZE])
+void session_id_bytes(const char *id, uint8_t out[SESSION_ID_BYTES])
+{
+    h2o_mem_pool_t pool;
+    h2o_iovec_t bytes;
+    h2o_mem_init_pool(&pool);
+    bool good = base64url_decode(&pool, iovec_of(id), &bytes);
+    assert(good && bytes.len == SESSION_ID_BYTES);
+    memcpy(out, bytes.base, bytes.len);
+    h2o_mem_clear_pool(&pool);
+}
+
+void session_id_text(const uint8_t bytes[SESSION_ID_BYTES], char out[SESSION_ID_SIZE])
+{
+    h2o_mem_pool_t pool;
+    h2o_mem_init_pool(&pool);
+    bool fits =
+        session_text(out, SESSION_ID_SIZE, base64url_encode(&pool, bytes, SESSION_ID_BYTES).base);
+    assert(fits);
+    h2o_mem_clear_pool(&pool);
+}
+
+void session_make_id(const char *uid, char out[SESSION_ID_SIZE])
 {
     uint8_t bytes[SESSION_ID_BYTES];
     crypto_random(bytes, sizeof(bytes));
     bytes[0] = (uint8_t)(session_shard_of_uid(uid) << 2 | (bytes[0] & 3));
-    bool fits =
-        session_text(out, SESSION_ID_SIZE, base64url_encode(pool, bytes, sizeof(bytes)).base);
-    assert(fits);
+    session_id_text(bytes, out);
 }
 
 static bool id_is_good(h2o_mem_pool_t *pool, const char *id)
@@ -144,13 +164,6 @@ static const char *seal_purpose(h2o_mem_pool_t *pool, const char *id)
 
 /* ---- writing ---- */
 
-static void put_base64(h2o_mem_pool_t *pool, struct json_writer *out, const char *key,
-                       h2o_iovec_t bytes)
-{
-    json_key(out, key);
-    json_put_iovec(out, base64url_encode(pool, bytes.base, bytes.len));
-}
-
 static void put_text(struct json_writer *out, const char *key, const char *value)
 {
     json_key(out, key);
@@ -163,14 +176,65 @@ static void put_int(struct json_writer *out, const char *key, int64_t value)
     json_put_int(out, value);
 }
 
+static void put_hash(h2o_mem_pool_t *pool, struct json_writer *out, const char *key,
+                     const uint8_t hash[SHA256_SIZE])
+{
+    json_key(out, key);
+    json_put_iovec(out, base64url_encode(pool, hash, SHA256_SIZE));
+}
+
 static void put_login(h2o_mem_pool_t *pool, const struct seal_keys *keys,
                       const struct session_record *record, struct json_writer *out)
 {
     h2o_iovec_t tokens = pack_tokens(pool, &record->tokens);
-    char hash[SHA256_SIZE];
-    memcpy(hash, record->secret_hash, sizeof(hash));
-    put_base64(pool, out, "secret_sha256", h2o_iovec_init(hash, sizeof(hash)));
-    put_base64(pool, out, "tokens", seal(pool, keys, seal_purpose(pool, record->id), tokens));
+    put_hash(pool, out, "secret_sha256", record->secret_hash);
+    h2o_iovec_t sealed = seal(pool, keys, seal_purpose(pool, record->id), tokens);
+    json_key(out, "tokens");
+    json_put_iovec(out, base64url_encode(pool, sealed.base, sealed.len));
+}
+
+static void put_chain(h2o_mem_pool_t *pool, const struct session_chain *chain,
+                      struct json_writer *out)
+{
+    json_key(out, "refresh");
+    json_begin_object(out);
+    put_int(out, "generation", chain->generation);
+    put_hash(pool, out, "secret_sha256", chain->secret_hash);
+    put_int(out, "made_ms", chain->made_ms);
+    json_key(out, "first_used_ms");
+    json_begin_array(out);
+    for (size_t i = 0; i < CHAIN_REMEMBERED && i <= chain->generation; i++)
+        json_put_int(out, chain->first_used_ms[i]);
+    json_end_array(out);
+    json_end_object(out);
+}
+
+static void put_code(h2o_mem_pool_t *pool, const struct session_code_record *code,
+                     struct json_writer *out)
+{
+    json_key(out, "code");
+    json_begin_object(out);
+    put_hash(pool, out, "secret_sha256", code->secret_hash);
+    if (code->expires_ms != 0) {
+        put_int(out, "expires_ms", code->expires_ms);
+        put_text(out, "challenge", code->bound.challenge);
+        put_text(out, "redirect_uri", code->bound.redirect_uri);
+        put_text(out, "nonce", code->bound.nonce);
+    }
+    json_end_object(out);
+}
+
+static void put_grant(h2o_mem_pool_t *pool, const struct session_record *record,
+                      struct json_writer *out)
+{
+    static const uint8_t none[SHA256_SIZE];
+    put_text(out, "login", record->login_id);
+    put_text(out, "cluster", record->cluster);
+    put_text(out, "name", record->name);
+    if (record->chain.begun)
+        put_chain(pool, &record->chain, out);
+    if (memcmp(record->code.secret_hash, none, sizeof(none)) != 0)
+        put_code(pool, &record->code, out);
 }
 
 bool session_encode(h2o_mem_pool_t *pool, const struct seal_keys *keys,
@@ -186,9 +250,7 @@ bool session_encode(h2o_mem_pool_t *pool, const struct seal_keys *keys,
     if (record->kind == STORE_LOGIN) {
         put_login(pool, keys, record, writer);
     } else {
-        put_text(writer, "login", record->login_id);
-        put_text(writer, "cluster", record->cluster);
-        put_text(writer, "name", record->name);
+        put_grant(pool, record, writer);
     }
     json_end_object(writer);
     return json_writer_end(writer, out, err);
@@ -218,16 +280,45 @@ static bool read_base64(h2o_mem_pool_t *pool, const struct json *object, const c
     return true;
 }
 
+/* Far enough for every clock, and sums of two stay numbers. */
+static bool time_of(const struct json *value, int64_t *out)
+{
+    int64_t time_ms;
+    if (!json_as_int(value, &time_ms) || time_ms < 0 || time_ms > (int64_t)1 << 53)
+        return false;
+    *out = time_ms;
+    return true;
+}
+
+static bool read_time(const struct json *object, const char *key, int64_t *out, struct error *err)
+{
+    int64_t value;
+    if (!json_int(object, key, &value, err)) /* says what is wrong when it is no number */
+        return false;
+    if (!time_of(json_member(object, key), out))
+        return error_set(err, ERROR_BAD_INPUT, "%s is no time", key);
+    return true;
+}
+
+static bool read_hash(h2o_mem_pool_t *pool, const struct json *object, uint8_t out[SHA256_SIZE],
+                      struct error *err)
+{
+    h2o_iovec_t hash;
+    if (!read_base64(pool, object, "secret_sha256", &hash, err))
+        return false;
+    if (hash.len != SHA256_SIZE)
+        return error_set(err, ERROR_BAD_INPUT, "secret_sha256 has a wrong length");
+    memcpy(out, hash.base, hash.len);
+    return true;
+}
+
 static bool read_login(h2o_mem_pool_t *pool, const struct seal_keys *keys,
                        const struct json *object, struct session_record *out, struct error *err)
 {
-    h2o_iovec_t hash, sealed, tokens;
-    if (!read_base64(pool, object, "secret_sha256", &hash, err) ||
+    h2o_iovec_t sealed, tokens;
+    if (!read_hash(pool, object, out->secret_hash, err) ||
         !read_base64(pool, object, "tokens", &sealed, err))
         return false;
-    if (hash.len != sizeof(out->secret_hash))
-        return error_set(err, ERROR_BAD_INPUT, "secret_sha256 has a wrong length");
-    memcpy(out->secret_hash, hash.base, hash.len);
     if (!unseal(pool, keys, seal_purpose(pool, out->id), sealed, &tokens))
         return error_set(err, ERROR_BAD_INPUT,
                          "its tokens can't be opened: none of the keys in store.seal_key_files is "
@@ -235,6 +326,50 @@ static bool read_login(h2o_mem_pool_t *pool, const struct seal_keys *keys,
     if (!unpack_tokens(tokens, &out->tokens))
         return error_set(err, ERROR_BAD_INPUT, "its tokens are malformed");
     return true;
+}
+
+static bool read_first_uses(const struct json *object, struct session_chain *out, struct error *err)
+{
+    const struct json *array = json_member(object, "first_used_ms");
+    size_t count = 0;
+    if (array == NULL || array->type != JSON_ARRAY || array->count > CHAIN_REMEMBERED)
+        return error_set(err, ERROR_BAD_INPUT, "first_used_ms is no list of at most %d times",
+                         CHAIN_REMEMBERED);
+    for (const struct json *item = array->first; item != NULL; item = item->next)
+        if (!time_of(item, &out->first_used_ms[count++]))
+            return error_set(err, ERROR_BAD_INPUT, "first_used_ms has what is no time");
+    return true;
+}
+
+static bool read_chain(h2o_mem_pool_t *pool, const struct json *object, struct session_chain *out,
+                       struct error *err)
+{
+    int64_t generation;
+    if (!json_int(object, "generation", &generation, err) ||
+        !read_hash(pool, object, out->secret_hash, err) ||
+        !read_time(object, "made_ms", &out->made_ms, err) || !read_first_uses(object, out, err))
+        return false;
+    if (generation < 0 || generation > UINT32_MAX)
+        return error_set(err, ERROR_BAD_INPUT, "generation is out of range");
+    out->generation = (uint32_t)generation;
+    out->begun = true;
+    return true;
+}
+
+/* Of a code that was redeemed nothing but the hash is left. */
+static bool read_code(h2o_mem_pool_t *pool, const struct json *object,
+                      struct session_code_record *out, struct error *err)
+{
+    struct session_code *bound = &out->bound;
+    if (!read_hash(pool, object, out->secret_hash, err))
+        return false;
+    if (json_member(object, "expires_ms") == NULL)
+        return true;
+    return read_time(object, "expires_ms", &out->expires_ms, err) &&
+           read_text(object, "challenge", bound->challenge, sizeof(bound->challenge), err) &&
+           read_text(object, "redirect_uri", bound->redirect_uri, sizeof(bound->redirect_uri),
+                     err) &&
+           read_text(object, "nonce", bound->nonce, sizeof(bound->nonce), err);
 }
 
 static bool read_grant(h2o_mem_pool_t *pool, const struct json *object, struct session_record *out,
@@ -246,6 +381,12 @@ static bool read_grant(h2o_mem_pool_t *pool, const struct json *object, struct s
         return false;
     if (!id_is_good(pool, out->login_id))
         return error_set(err, ERROR_BAD_INPUT, "login is not a session id");
+    const struct json *refresh = json_member(object, "refresh");
+    const struct json *code = json_member(object, "code");
+    if (refresh != NULL && !read_chain(pool, refresh, &out->chain, err))
+        return error_prefix(err, "refresh");
+    if (code != NULL && !read_code(pool, code, &out->code, err))
+        return error_prefix(err, "code");
     return true;
 }
 
@@ -258,7 +399,7 @@ static bool check_format(const struct json *object, struct error *err)
         return error_set(err, ERROR_BAD_INPUT,
                          "it was written by a newer Postern (format %lld, this one knows %d)",
                          (long long)format, FORMAT);
-    if (format != FORMAT)
+    if (format < FORMAT_OLDEST)
         return error_set(err, ERROR_BAD_INPUT, "format %lld is unknown", (long long)format);
     return true;
 }
@@ -272,18 +413,6 @@ static bool check_id(h2o_mem_pool_t *pool, const struct session_record *record, 
         return error_set(err, ERROR_BAD_INPUT, "uid is empty");
     if (session_shard_of_id(record->id) != (int)session_shard_of_uid(record->uid))
         return error_set(err, ERROR_BAD_INPUT, "the id is not one of that user's");
-    return true;
-}
-
-/* Far enough for every clock, and sums of two stay numbers. */
-static bool read_time(const struct json *object, const char *key, int64_t *out, struct error *err)
-{
-    int64_t value;
-    if (!json_int(object, key, &value, err))
-        return false;
-    if (value < 0 || value > (int64_t)1 << 53)
-        return error_set(err, ERROR_BAD_INPUT, "%s is no time", key);
-    *out = value;
     return true;
 }
 

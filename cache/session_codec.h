@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "base/user.h"
 #include "cache/sessions.h"
+#include "session_chain.h"
 
 struct session_record {
     enum store_kind kind;
@@ -21,6 +22,13 @@ struct session_record {
     char login_id[SESSION_ID_SIZE];
     char cluster[64];
     char name[SESSION_NAME_SIZE];
+    struct session_chain
+        chain; /* its refresh tokens; none while it is pending, nor of an older Postern */
+    struct session_code_record {
+        int64_t expires_ms;               /* 0: not pending */
+        uint8_t secret_hash[SHA256_SIZE]; /* zeroed: it was not made for a code */
+        struct session_code bound;        /* while pending */
+    } code;
 };
 void session_record_copy(struct session_record *self, const struct session_record *from);
 void session_record_dispose(struct session_record *self); /* wipes the tokens */
@@ -42,4 +50,7 @@ MUST_CHECK bool session_text(char *out, size_t size, const char *text);
 #define SESSION_ID_BYTES 16
 unsigned session_shard_of_uid(const char *uid);
 int session_shard_of_id(const char *id); /* -1: not an id of ours */
-void session_make_id(h2o_mem_pool_t *pool, const char *uid, char out[SESSION_ID_SIZE]);
+/* Of an id that is one: its bytes; and back, from any bytes. */
+void session_id_bytes(const char *id, uint8_t out[SESSION_ID_BYTES]);
+void session_id_text(const uint8_t bytes[SESSION_ID_BYTES], char out[SESSION_ID_SIZE]);
+void session_make_id(const char *uid, char out[SESSION_ID_SIZE]);

@@ -11,6 +11,7 @@
 #include "sessions_private.h"
 
 #define COOKIE_SECRET_BYTES 32
+#define ANSWER_WITHIN_MS    3000 /* kubectl has no time-out of its own (facts/protocols.md B1) */
 
 static struct session *session_of(struct table_entry *entry)
 {
@@ -35,7 +36,9 @@ struct session *session_new(struct session_record *record)
     *self = (struct session){.record = *record, .stored_used_ms = record->last_used_ms};
     *record = (struct session_record){0};
     h2o_linklist_init_anchor(&self->grants);
+    h2o_linklist_init_anchor(&self->pending);
     h2o_linklist_init_anchor(&self->waiting);
+    h2o_linklist_init_anchor(&self->asks);
     return self;
 }
 
@@ -44,6 +47,7 @@ void session_free(struct session *self)
     if (self == NULL)
         return;
     session_record_dispose(&self->record);
+    free(self->notes);
     free(self);
 }
 
@@ -76,6 +80,16 @@ int64_t session_used_ms(const struct session *session)
         if (sibling_of(link)->record.last_used_ms > used_ms)
             used_ms = sibling_of(link)->record.last_used_ms;
     return used_ms;
+}
+
+bool session_login_is_live(const struct sessions *self, const struct session *login, int64_t now_ms)
+{
+    enum session_state state = session_judge(self, login, now_ms);
+    const h2o_linklist_t *anchor = &login->grants;
+    for (h2o_linklist_t *link = anchor->next; link != anchor && state == SESSION_IDLE;
+         link = link->next)
+        state = session_judge(self, sibling_of(link), now_ms);
+    return state == SESSION_LIVE;
 }
 
 void session_login_out(const struct sessions *self, const struct session *session,
@@ -116,7 +130,7 @@ struct shard *sessions_shard(struct sessions *self, const char *id)
 
 static struct user *user_for(struct shard *shard, const char *uid)
 {
-    struct user *user = user_of(table_find(&shard->users, uid));
+    struct user *user = sessions_user(shard, uid);
     if (user != NULL)
         return user;
     user = h2o_mem_alloc(sizeof(*user));
@@ -132,20 +146,48 @@ void session_link(struct sessions *self, struct shard *shard, struct session *se
                   struct session *login)
 {
     assert(shard == sessions_shard(self, session->record.id));
+    bool is_pending = session_is_pending(session);
     session->user = user_for(shard, session->record.uid);
-    session->user->count++;
+    session->user->count += !is_pending;
     session->login = login;
     table_insert(&shard->by_id, &session->entry, session->record.id);
-    h2o_linklist_insert(login == NULL ? &session->user->logins : &login->grants,
+    h2o_linklist_insert(login == NULL ? &session->user->logins
+                        : is_pending  ? &login->pending
+                                      : &login->grants,
                         &session->siblings);
-    if (login == NULL)
-        shard->logins++;
+    shard->logins += login == NULL;
+    shard->pending += is_pending;
+}
+
+void session_link_redeemed(struct shard *shard, struct session *session)
+{
+    assert(!session_is_pending(session));
+    h2o_linklist_unlink(&session->siblings);
+    h2o_linklist_insert(&session->login->grants, &session->siblings);
+    session->user->count++;
+    shard->pending--;
+}
+
+bool session_is_pending(const struct session *session)
+{
+    return session->record.code.expires_ms != 0;
+}
+
+struct session *session_find_any(struct shard *shard, enum store_kind kind, const char *id)
+{
+    struct session *session = session_of(table_find(&shard->by_id, id));
+    return session != NULL && session->record.kind == kind ? session : NULL;
+}
+
+struct user *sessions_user(struct shard *shard, const char *uid)
+{
+    return user_of(table_find(&shard->users, uid));
 }
 
 struct session *session_find(struct shard *shard, enum store_kind kind, const char *id)
 {
-    struct session *session = session_of(table_find(&shard->by_id, id));
-    return session != NULL && session->record.kind == kind ? session : NULL;
+    struct session *session = session_find_any(shard, kind, id);
+    return session == NULL || session_is_pending(session) ? NULL : session;
 }
 
 /* ---- reload ---- */
@@ -231,8 +273,11 @@ bool sessions_new(const struct session_limits *limits, struct store *store,
     assert(failed == 0 && limits->per_user > 0);
     struct sessions *self = memory;
     (void)now_ms; /* what is past its limits is ended, told and deleted by the first sweep */
-    *self = (struct sessions){
-        .store = store, .seal_keys = seal_keys, .ended = ended, .ended_ctx = ended_ctx};
+    *self = (struct sessions){.store = store,
+                              .seal_keys = seal_keys,
+                              .ended = ended,
+                              .ended_ctx = ended_ctx,
+                              .answer_within_ms = ANSWER_WITHIN_MS};
     sessions_set_limits(self, limits);
     pthread_mutex_init(&self->retry_mutex, NULL);
     for (size_t i = 0; i < SESSION_SHARDS; i++)
@@ -294,8 +339,7 @@ static bool read_cookie(h2o_iovec_t text, struct cookie *out)
     if (good) {
         crypto_sha256(bytes.base + SESSION_ID_BYTES, COOKIE_SECRET_BYTES, out->secret_hash);
         explicit_bzero(bytes.base + SESSION_ID_BYTES, COOKIE_SECRET_BYTES);
-        good = session_text(out->id, sizeof(out->id),
-                            base64url_encode(&pool, bytes.base, SESSION_ID_BYTES).base);
+        session_id_text((const uint8_t *)bytes.base, out->id);
     }
     h2o_mem_clear_pool(&pool);
     return good;
@@ -340,17 +384,6 @@ enum session_state sessions_use_grant(struct sessions *self, const char *id, int
 
 /* ---- the provider's tokens ---- */
 
-/* A login counts while it or a grant below it is live. */
-static bool login_is_live(const struct sessions *self, const struct session *login, int64_t now_ms)
-{
-    enum session_state state = session_judge(self, login, now_ms);
-    const h2o_linklist_t *anchor = &login->grants;
-    for (h2o_linklist_t *link = anchor->next; link != anchor && state == SESSION_IDLE;
-         link = link->next)
-        state = session_judge(self, sibling_of(link), now_ms);
-    return state == SESSION_LIVE;
-}
-
 /* Keeps found sorted, latest use first, at most max of them. */
 static size_t insert_by_use(const struct session **found, size_t count, size_t max,
                             const struct session *login)
@@ -373,10 +406,10 @@ size_t sessions_tokens(struct sessions *self, const char *uid, int64_t now_ms,
     const struct session **found = h2o_mem_alloc(max * sizeof(*found));
     size_t count = 0;
     pthread_mutex_lock(&shard->mutex);
-    struct user *user = user_of(table_find(&shard->users, uid));
+    struct user *user = sessions_user(shard, uid);
     if (user != NULL)
         for (h2o_linklist_t *link = user->logins.next; link != &user->logins; link = link->next)
-            if (login_is_live(self, sibling_of(link), now_ms))
+            if (session_login_is_live(self, sibling_of(link), now_ms))
                 count = insert_by_use(found, count, max, sibling_of(link));
     for (size_t i = 0; i < count; i++) {
         out[i] = (struct session_tokens){0};
@@ -410,7 +443,7 @@ void sessions_count(struct sessions *self, struct session_counts *out)
         struct shard *shard = &self->shards[i];
         pthread_mutex_lock(&shard->mutex);
         out->logins += shard->logins;
-        out->grants += shard->by_id.count - shard->logins;
+        out->grants += shard->by_id.count - shard->logins - shard->pending;
         pthread_mutex_unlock(&shard->mutex);
     }
 }

@@ -104,12 +104,15 @@ struct session_grant {
     char address[64];
     int64_t created_ms, last_used_ms, ends_ms;
 };
+#define SESSION_CHALLENGE_LEN 43
+#define SESSION_CODE_MS       60000 /* a code's life */
 struct
     session_code { /* what a public client's authorization code is bound to (RFC 6749, RFC 7636) */
-    char challenge[44];     /* S256: base64url of 32 bytes, and NUL */
-    char redirect_uri[512]; /* compared exactly */
-    char nonce[256];        /* for the id_token; "": none */
+    char challenge[SESSION_CHALLENGE_LEN + 1]; /* S256: base64url of 32 bytes */
+    char redirect_uri[512];                    /* compared exactly */
+    char nonce[256];                           /* for the id_token; "": none */
 };
+#define SESSION_CODES 8      /* pending ones of a login; beyond, the oldest goes */
 struct session_grant_input { /* copied */
     const char *login_id, *cluster, *name, *address;
     const struct session_code
@@ -131,6 +134,8 @@ enum session_state sessions_use_grant(struct sessions *self, const char *id, int
 struct session_refreshed {    /* everything lives until the callback returns */
     enum session_state state; /* of the grant; LIVE: the rest is set */
     bool reused; /* not LIVE: this very question has ended the grant (SESSION_TOKEN_REUSED) */
+    bool
+        store_failed; /* of sessions_redeem, not LIVE: nothing was changed, and the code is as good as before */
     const struct session_grant *grant;
     const char *refresh_token; /* the one to go on with: the same as asked, or its successor */
     const char *nonce;         /* of sessions_redeem; "": none */
@@ -140,8 +145,9 @@ typedef void (*session_refresh_cb)(void *ctx, const struct session_refreshed *re
  * longer with a long kubeconfig idle limit. A rotation commits before it is answered, once for all who ask meanwhile;
  * where the store fails, the token stays the current one. An ancestor gets what its own successor has become, until that
  * was first used longer ago than the kubeconfig idle limit: then it counts as reused, and the grant ends. The
- * token must be of that cluster, else it is as unknown as one that we never made. The callback never runs before this
- * returns. */
+ * token must be of that cluster, else it is as unknown as one that we never made. Where the store takes longer than 3 s,
+ * the token is answered that was asked with, and the rotation goes on. On loop's thread; the callback runs
+ * there, never before this returns. */
 void sessions_refresh(struct sessions *self, struct loop *loop, h2o_iovec_t token,
                       const char *cluster, int64_t now_ms, session_refresh_cb cb, void *ctx);
 

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "sessions_private.h"
+#include "token/refresh.h"
 
 #define COOKIE_SIZE 65 /* base64url of id and secret, and NUL */
 
@@ -14,10 +15,11 @@ struct add {
     struct sessions *self;
     struct loop *loop;
     int64_t now_ms;
-    unsigned epoch;                    /* the sessions' when it began */
-    const struct seal_keys *seal_keys; /* that its record was sealed with */
-    struct session *session;           /* in the table only when it is stored */
-    char cookie[COOKIE_SIZE];          /* of a login; wiped */
+    unsigned epoch;                         /* the sessions' when it began */
+    const struct seal_keys *seal_keys;      /* that its record was sealed with */
+    struct session *session;                /* in the table only when it is stored */
+    char cookie[COOKIE_SIZE];               /* of a login; wiped */
+    char credential[REFRESH_TOKEN_LEN + 1]; /* of a grant; wiped */
     session_login_cb login_cb;
     session_grant_cb grant_cb;
     void *ctx;
@@ -39,6 +41,7 @@ static void free_add(struct add *add)
 {
     session_free(add->session);
     explicit_bzero(add->cookie, sizeof(add->cookie));
+    explicit_bzero(add->credential, sizeof(add->credential));
     free(add);
 }
 
@@ -72,10 +75,7 @@ static bool fill(struct add *add, struct session_record *record, const char *uid
     if (!session_text(record->address, sizeof(record->address), address == NULL ? "" : address))
         return error_set(&add->error, ERROR_BAD_INPUT, "the address is too long");
     record->created_ms = record->last_used_ms = add->now_ms;
-    h2o_mem_pool_t pool;
-    h2o_mem_init_pool(&pool);
-    session_make_id(&pool, uid, record->id);
-    h2o_mem_clear_pool(&pool);
+    session_make_id(uid, record->id);
     return true;
 }
 
@@ -83,17 +83,14 @@ static bool fill(struct add *add, struct session_record *record, const char *uid
 static void make_cookie(struct add *add, struct session_record *record)
 {
     h2o_mem_pool_t pool;
-    h2o_iovec_t id;
     h2o_mem_init_pool(&pool);
-    bool good = base64url_decode(&pool, iovec_of(record->id), &id);
-    assert(good && id.len == SESSION_ID_BYTES);
     h2o_iovec_t bytes = secret_alloc_in_pool(&pool, SESSION_ID_BYTES + SHA256_SIZE);
     char *secret = bytes.base + SESSION_ID_BYTES;
-    memcpy(bytes.base, id.base, id.len);
+    session_id_bytes(record->id, (uint8_t *)bytes.base);
     crypto_random(secret, SHA256_SIZE);
     crypto_sha256(secret, SHA256_SIZE, record->secret_hash);
     h2o_iovec_t cookie = base64url_encode(&pool, bytes.base, bytes.len);
-    good = session_text(add->cookie, sizeof(add->cookie), cookie.base);
+    bool good = session_text(add->cookie, sizeof(add->cookie), cookie.base);
     assert(good);
     explicit_bzero(cookie.base, cookie.len);
     h2o_mem_clear_pool(&pool);
@@ -135,8 +132,11 @@ static void enter(struct add *add, struct shard *shard, struct session *login, u
     add->session = NULL;
     session->version = version;
     session->unwritten = add->seal_keys != add->self->seal_keys; /* a reload came between */
+    if (session_is_pending(session))
+        session_limit_pending(shard, login, ended);
     session_link(add->self, shard, session, login);
-    session_limit_user(add->self, shard, session, add->now_ms, ended);
+    if (!session_is_pending(session))
+        session_limit_user(add->self, shard, session, add->now_ms, ended);
 }
 
 /* ---- sign-ins ---- */
@@ -161,7 +161,7 @@ static void on_login_stored(void *ctx, enum store_outcome outcome, uint64_t vers
     }
     struct session *session = add->session;
     struct shard *shard = sessions_shard(add->self, session->record.id);
-    ended_list_init(&ended);
+    ended_list_init(&ended, add->now_ms);
     pthread_mutex_lock(
         &shard->mutex); /* sessions_close looks into each shard after it has closed */
     bool enters = may_enter(add);
@@ -220,7 +220,7 @@ static void on_grant_stored(void *ctx, enum store_outcome outcome, uint64_t vers
     }
     struct session *session = add->session;
     struct shard *shard = sessions_shard(add->self, session->record.id);
-    ended_list_init(&ended);
+    ended_list_init(&ended, add->now_ms);
     pthread_mutex_lock(&shard->mutex);
     struct session *login = live_login(add, shard, session->record.login_id);
     if (login != NULL) {
@@ -234,7 +234,7 @@ static void on_grant_stored(void *ctx, enum store_outcome outcome, uint64_t vers
         return;
     }
     sessions_finish(add->self, add->loop, &ended, NULL);
-    add->grant_cb(add->ctx, &grant, NULL, &add->error);
+    add->grant_cb(add->ctx, &grant, add->credential, &add->error);
     free_add(add);
 }
 
@@ -251,6 +251,36 @@ static bool find_uid(struct add *add, const char *login_id, char uid[SESSION_UID
     return login != NULL;
 }
 
+static bool code_is_good(const struct session_code *code)
+{
+    return strlen(code->challenge) == SESSION_CHALLENGE_LEN && code->redirect_uri[0] != '\0';
+}
+
+/* The refresh token, or the code until which there is none. */
+static bool make_credential(struct add *add, struct session_record *record,
+                            const struct session_code *code)
+{
+    const struct seal_keys *keys = add->self->seal_keys;
+    struct refresh_token token;
+    uint8_t id[SESSION_ID_BYTES], hash[SHA256_SIZE];
+    if (code != NULL && !code_is_good(code))
+        return error_set(&add->error, ERROR_BAD_INPUT, "what the code is bound to is malformed");
+    session_id_bytes(record->id, id);
+    refresh_token_first(id, &token);
+    refresh_token_hash(&token, hash);
+    refresh_token_write(keys, code == NULL ? REFRESH_TOKEN : AUTHORIZATION_CODE, &token,
+                        add->credential);
+    explicit_bzero(&token, sizeof(token));
+    if (code == NULL) {
+        chain_begin(&record->chain, hash, add->now_ms);
+    } else {
+        record->code = (struct session_code_record){.expires_ms = add->now_ms + SESSION_CODE_MS,
+                                                    .bound = *code};
+        memcpy(record->code.secret_hash, hash, sizeof(hash));
+    }
+    return true;
+}
+
 static bool fill_grant(struct add *add, struct session_record *record,
                        const struct session_grant_input *input)
 {
@@ -263,7 +293,7 @@ static bool fill_grant(struct add *add, struct session_record *record,
     if (!session_text(record->name, sizeof(record->name), input->name == NULL ? "" : input->name))
         return error_set(&add->error, ERROR_BAD_INPUT, "the session's name is longer than %d bytes",
                          SESSION_NAME_SIZE - 1);
-    return true;
+    return make_credential(add, record, input->code);
 }
 
 void sessions_add_grant(struct sessions *self, struct loop *loop,

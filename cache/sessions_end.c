@@ -6,6 +6,8 @@
 
 #include <assert.h>
 
+#include "base/clock.h"
+#include "sessions_ask.h"
 #include "sessions_private.h"
 
 static struct session *sibling_of(h2o_linklist_t *link)
@@ -41,9 +43,9 @@ const char *session_end_name(enum session_end reason)
 
 /* ---- out of the table ---- */
 
-void ended_list_init(struct ended_list *self)
+void ended_list_init(struct ended_list *self, int64_t now_ms)
 {
-    *self = (struct ended_list){.tail = &self->first};
+    *self = (struct ended_list){.tail = &self->first, .now_ms = now_ms};
 }
 
 /* Who walks a user's sessions while some end holds the user, which goes with its last session. */
@@ -60,14 +62,41 @@ static void release(struct shard *shard, struct user *user)
     free(user);
 }
 
+static bool is_worth_a_note(enum session_end reason)
+{
+    return reason == SESSION_IDLE_TOO_LONG || reason == SESSION_PUSHED_OUT ||
+           reason == SESSION_ENDED_BY_ADMIN || reason == SESSION_TOKEN_REUSED;
+}
+
+/* What the owner did not do, the portal tells. */
+static void note_end(struct session *login, const struct session_record *grant,
+                     enum session_end reason, int64_t now_ms)
+{
+    if (login->notes == NULL) {
+        login->notes = h2o_mem_alloc(sizeof(*login->notes));
+        *login->notes = (struct session_notes){0};
+    }
+    struct session_notes *notes = login->notes;
+    memmove(notes->all + 1, notes->all, (SESSION_NOTES - 1) * sizeof(notes->all[0]));
+    notes->count += notes->count < SESSION_NOTES;
+    struct session_note *note = &notes->all[0];
+    *note = (struct session_note){.reason = reason, .ended_ms = now_ms};
+    memcpy(note->name, grant->name, sizeof(note->name));
+    memcpy(note->cluster, grant->cluster, sizeof(note->cluster));
+}
+
 static void unlink_one(struct shard *shard, struct session *session, enum session_end reason,
                        struct ended_list *ended)
 {
+    bool is_pending = session_is_pending(session);
     table_remove(&shard->by_id, &session->entry);
     h2o_linklist_unlink(&session->siblings);
-    if (session->login == NULL)
-        shard->logins--;
-    release(shard, session->user);
+    shard->logins -= session->login == NULL;
+    shard->pending -= is_pending;
+    if (session->login != NULL && !is_pending && is_worth_a_note(reason))
+        note_end(session->login, &session->record, reason, ended->now_ms);
+    if (!is_pending)
+        release(shard, session->user);
     session->user = NULL;
     session->login = NULL;
     session->reason = reason;
@@ -85,6 +114,8 @@ void session_unlink(struct shard *shard, struct session *session, enum session_e
     unlink_one(shard, session, reason, ended);
     while (!h2o_linklist_is_empty(&session->grants))
         unlink_one(shard, sibling_of(session->grants.next), SESSION_PARENT_ENDED, ended);
+    while (!h2o_linklist_is_empty(&session->pending))
+        unlink_one(shard, sibling_of(session->pending.next), SESSION_PARENT_ENDED, ended);
     release(shard, user);
 }
 
@@ -95,6 +126,27 @@ struct tidying {
     int64_t now_ms;
     struct ended_list *ended;
 };
+
+/* Codes that nobody redeemed. */
+static void tidy_pending(const struct tidying *tidying, struct session *login)
+{
+    h2o_linklist_t *link = login->pending.next;
+    while (link != &login->pending) {
+        struct session *grant = sibling_of(link);
+        link = link->next;
+        if (tidying->now_ms >= grant->record.code.expires_ms && !grant->renewing)
+            session_unlink(tidying->shard, grant, SESSION_IDLE_TOO_LONG, tidying->ended);
+    }
+}
+
+void session_limit_pending(struct shard *shard, struct session *login, struct ended_list *ended)
+{
+    size_t count = 0;
+    for (h2o_linklist_t *link = login->pending.next; link != &login->pending; link = link->next)
+        count++;
+    if (count >= SESSION_CODES)
+        session_unlink(shard, sibling_of(login->pending.next), SESSION_PUSHED_OUT, ended);
+}
 
 /* Ends what of the login is past its limits. A browser that idles ends no grants; with none left, it is
  * over. */
@@ -108,6 +160,7 @@ static void tidy_login(const struct tidying *tidying, struct session *login)
         session_unlink(tidying->shard, login, SESSION_LIFETIME_OVER, tidying->ended);
         return;
     }
+    tidy_pending(tidying, login);
     h2o_linklist_t *link = login->grants.next;
     while (link != &login->grants) {
         struct session *grant = sibling_of(link);
@@ -191,10 +244,12 @@ void sessions_finish(struct sessions *self, struct loop *loop, struct ended_list
         struct session *session = ended->first;
         ended->first = session->next_ended;
         sessions_refuse_waiting(&session->waiting);
-        tell_ended(self, session);
+        sessions_refuse_asks(session);
+        if (!session_is_pending(session))
+            tell_ended(self, session);
         session_free(session);
     }
-    ended_list_init(ended);
+    ended_list_init(ended, ended->now_ms);
 }
 
 /* ---- the doors ---- */
@@ -247,7 +302,7 @@ void sessions_end_login(struct sessions *self, struct loop *loop, const char *lo
                         enum session_end reason, session_done_cb cb, void *ctx)
 {
     struct ended_list ended;
-    ended_list_init(&ended);
+    ended_list_init(&ended, clock_wall_ms());
     take_out(self, STORE_LOGIN, login_id, reason, &ended);
     finish_for(self, loop, &ended, cb, ctx);
 }
@@ -256,8 +311,22 @@ void sessions_end_grant(struct sessions *self, struct loop *loop, const char *id
                         enum session_end reason, session_done_cb cb, void *ctx)
 {
     struct ended_list ended;
-    ended_list_init(&ended);
+    ended_list_init(&ended, clock_wall_ms());
     take_out(self, STORE_GRANT, id, reason, &ended);
+    finish_for(self, loop, &ended, cb, ctx);
+}
+
+void sessions_end_user(struct sessions *self, struct loop *loop, const char *uid,
+                       enum session_end reason, session_done_cb cb, void *ctx)
+{
+    struct shard *shard = &self->shards[session_shard_of_uid(uid)];
+    struct ended_list ended;
+    struct user *user;
+    ended_list_init(&ended, clock_wall_ms());
+    pthread_mutex_lock(&shard->mutex);
+    while ((user = sessions_user(shard, uid)) != NULL) /* it goes with its last login */
+        session_unlink(shard, sibling_of(user->logins.next), reason, &ended);
+    pthread_mutex_unlock(&shard->mutex);
     finish_for(self, loop, &ended, cb, ctx);
 }
 
@@ -278,7 +347,7 @@ void sessions_close(struct sessions *self, struct loop *loop, enum session_end r
     atomic_fetch_add(&self->epoch, 1);
     for (size_t i = 0; i < SESSION_SHARDS; i++) {
         struct ended_list ended;
-        ended_list_init(&ended);
+        ended_list_init(&ended, clock_wall_ms());
         empty_shard(&self->shards[i], reason, &ended);
         sessions_finish(self, loop, &ended, NULL);
     }
@@ -327,7 +396,7 @@ void sessions_sweep(struct sessions *self, struct loop *loop, int64_t now_ms)
     sessions_retry_deletes(self, loop);
     for (size_t i = 0; i < SESSION_SHARDS; i++) {
         struct ended_list ended;
-        ended_list_init(&ended);
+        ended_list_init(&ended, now_ms);
         struct session_write *writes = sweep_shard(self, &self->shards[i], now_ms, &ended);
         sessions_finish(self, loop, &ended, NULL);
         sessions_send_writes(writes, loop);

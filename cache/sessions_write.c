@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Changes of stored sessions: the provider's tokens and used-at times. Of each session at most one put is on
- * its way; new tokens that come meanwhile wait for it in the session. So the version that a put expects is
+ * Changes of stored sessions: the provider's tokens, names, refresh tokens, used-at times. Of each session at most one
+ * put is on its way; changes that come meanwhile wait for it in the session. So the version that a put expects is
  * always the one that this process wrote, and a put that finds another or no record loses: nothing that was
  * deleted comes back. */
 #include <assert.h>
 
 #include "base/log.h"
+#include "base/text.h"
+#include "sessions_ask.h"
 #include "sessions_private.h"
 
 struct session_write {
@@ -16,20 +18,58 @@ struct session_write {
     struct session_record record; /* what is to be stored */
     uint64_t version;             /* what must be there */
     bool must;                    /* a sweep is to try again if it fails */
-    /* of sessions_put_tokens */
-    bool has_tokens;
-    struct provider_tokens tokens;
+    struct session_change change;
     struct loop_call call; /* when the session has ended before */
-    struct loop *loop;     /* where cb runs */
-    session_done_cb cb;
-    void *ctx;
 };
+
+void session_change_dispose(struct session_change *self)
+{
+    provider_tokens_dispose(&self->tokens);
+    explicit_bzero(self->token, sizeof(self->token));
+}
+
+static struct session_write *new_write(struct sessions *self, struct session_change *change)
+{
+    struct session_write *write = h2o_mem_alloc(sizeof(*write));
+    *write = (struct session_write){.self = self, .change = *change};
+    change->tokens = (struct provider_tokens){0};
+    session_change_dispose(change);
+    return write;
+}
 
 static void free_write(struct session_write *write)
 {
     session_record_dispose(&write->record);
-    provider_tokens_dispose(&write->tokens);
+    session_change_dispose(&write->change);
     free(write);
+}
+
+static void apply(const struct session_change *change, struct session_record *record)
+{
+    switch (change->kind) {
+    case CHANGE_USED:
+        break;
+    case CHANGE_TOKENS:
+        provider_tokens_copy(&record->tokens, &change->tokens);
+        break;
+    case CHANGE_NAME:
+        memcpy(record->name, change->name, sizeof(record->name));
+        break;
+    case CHANGE_ROTATION:
+        chain_rotate(&record->chain, change->secret_hash, change->now_ms);
+        break;
+    case CHANGE_REDEMPTION: /* the hash stays, so that a second one is known */
+        record->code.expires_ms = 0;
+        record->code.bound = (struct session_code){0};
+        record->last_used_ms = change->now_ms;
+        chain_begin(&record->chain, change->secret_hash, change->now_ms);
+        break;
+    }
+}
+
+static bool is_renewal(const struct session_write *write)
+{
+    return write->change.kind == CHANGE_ROTATION || write->change.kind == CHANGE_REDEMPTION;
 }
 
 /* ---- sending ---- */
@@ -39,11 +79,10 @@ static void free_write(struct session_write *write)
 static void prepare(struct session *session, struct session_write *write)
 {
     session->writing = true;
-    write->must = write->has_tokens || session->unwritten;
+    write->must = write->change.kind == CHANGE_TOKENS || session->unwritten;
     session->unwritten = false;
     session_record_copy(&write->record, &session->record);
-    if (write->has_tokens)
-        provider_tokens_copy(&write->record.tokens, &write->tokens);
+    apply(&write->change, &write->record);
     write->version = session->version;
 }
 
@@ -57,15 +96,15 @@ static void send_write(struct session_write *write, struct loop *loop)
     h2o_mem_init_pool(&pool);
     bool good = session_encode(&pool, write->self->seal_keys, &write->record, &stored.data, NULL);
     assert(good); /* the same strings were written when it was added */
-    write->loop = loop;
+    write->change.loop = loop;
     store_put(write->self->store, &stored, write->version, loop, on_written, write);
     h2o_mem_clear_pool(&pool);
 }
 
 /* ---- the store's answer ---- */
 
-/* With the lock. New tokens enter memory even when the store failed: the old ones may be spent (the provider
- * may rotate them), and a sweep writes them later. */
+/* With the lock. The provider's tokens enter memory even when the store failed: the old ones may be spent (it
+ * may rotate them), and a sweep writes them later. What we make ourselves is only true when it is stored. */
 static void absorb(struct session *session, const struct session_write *write,
                    enum store_outcome outcome, uint64_t version)
 {
@@ -76,8 +115,22 @@ static void absorb(struct session *session, const struct session_write *write,
     }
     if (write->must && outcome == STORE_FAILED)
         session->unwritten = true;
-    if (write->has_tokens && outcome != STORE_CONFLICT)
-        provider_tokens_copy(&session->record.tokens, &write->tokens);
+    if (outcome == STORE_DONE || (write->change.kind == CHANGE_TOKENS && outcome != STORE_CONFLICT))
+        apply(&write->change, &session->record);
+}
+
+/* With the lock. */
+static void end_renewal(struct session *session, const struct session_write *write, bool done,
+                        struct ended_list *ended)
+{
+    struct sessions *self = write->self;
+    struct shard *shard = sessions_shard(self, session->record.id);
+    session->renewing = false;
+    if (done && write->change.kind == CHANGE_REDEMPTION) {
+        session_link_redeemed(shard, session);
+        session_limit_user(self, shard, session, write->change.now_ms, ended);
+    }
+    session_answer_asks(self, session, &write->change, done);
 }
 
 /* With the lock: the next one that waited, ready to be sent, or NULL. */
@@ -108,36 +161,41 @@ static void on_written(void *ctx, enum store_outcome outcome, uint64_t version,
 {
     struct session_write *write = ctx, *next = NULL;
     struct shard *shard = sessions_shard(write->self, write->record.id);
+    struct ended_list ended;
+    ended_list_init(&ended, write->change.now_ms);
     pthread_mutex_lock(&shard->mutex);
-    struct session *session = session_find(shard, write->record.kind, write->record.id);
+    struct session *session = session_find_any(shard, write->record.kind, write->record.id);
     if (session != NULL) {
         absorb(session, write, outcome, version);
+        if (is_renewal(write))
+            end_renewal(session, write, outcome == STORE_DONE, &ended);
         next = next_waiting(session);
     }
     pthread_mutex_unlock(&shard->mutex);
     if (session != NULL)
         log_outcome(write, outcome, err);
     if (next != NULL)
-        send_write(next, next->loop);
-    if (write->cb != NULL)
-        write->cb(write->ctx, session != NULL && outcome == STORE_DONE);
+        send_write(next, next->change.loop);
+    sessions_finish(write->self, write->change.loop, &ended, NULL);
+    if (write->change.cb != NULL)
+        write->change.cb(write->change.ctx, session != NULL && outcome == STORE_DONE);
     free_write(write);
 }
 
-/* ---- new tokens ---- */
+/* ---- changes ---- */
 
 static void on_refused(struct loop_call *call)
 {
     struct session_write *write = H2O_STRUCT_FROM_MEMBER(struct session_write, call, call);
-    if (write->cb != NULL)
-        write->cb(write->ctx, false);
+    if (write->change.cb != NULL)
+        write->change.cb(write->change.ctx, false);
     free_write(write);
 }
 
 static void refuse(struct session_write *write)
 {
     write->call.run = on_refused;
-    loop_post(write->loop, &write->call);
+    loop_post(write->change.loop, &write->call);
 }
 
 void sessions_refuse_waiting(h2o_linklist_t *waiting)
@@ -151,7 +209,7 @@ void sessions_refuse_waiting(h2o_linklist_t *waiting)
 }
 
 /* With the lock: whether it is to be sent now. */
-static bool queue_tokens(struct session *session, struct session_write *write)
+static bool queue(struct session *session, struct session_write *write)
 {
     if (session->writing) {
         h2o_linklist_insert(&session->waiting, &write->link);
@@ -161,26 +219,49 @@ static bool queue_tokens(struct session *session, struct session_write *write)
     return true;
 }
 
-void sessions_put_tokens(struct sessions *self, struct loop *loop, const char *login_id,
-                         const struct provider_tokens *tokens, session_done_cb cb, void *ctx)
+struct session_write *session_change(struct sessions *self, struct session *session,
+                                     struct session_change *change)
 {
-    struct session_write *write = h2o_mem_alloc(sizeof(*write));
-    *write = (struct session_write){
-        .self = self, .has_tokens = true, .loop = loop, .cb = cb, .ctx = ctx};
-    provider_tokens_copy(&write->tokens, tokens);
-    struct shard *shard = sessions_shard(self, login_id);
+    struct session_write *write = new_write(self, change);
+    return queue(session, write) ? write : NULL;
+}
+
+/* The change of a session that may have ended. */
+static void change_by_id(struct sessions *self, enum store_kind kind, const char *id,
+                         struct session_change *change)
+{
+    struct session_write *write = new_write(self, change);
+    struct shard *shard = sessions_shard(self, id);
     if (shard == NULL) {
         refuse(write);
         return;
     }
     pthread_mutex_lock(&shard->mutex);
-    struct session *login = session_find(shard, STORE_LOGIN, login_id);
-    bool now = login != NULL && queue_tokens(login, write);
+    struct session *session = session_find(shard, kind, id);
+    bool now = session != NULL && queue(session, write);
     pthread_mutex_unlock(&shard->mutex);
-    if (login == NULL)
+    if (session == NULL)
         refuse(write);
     else if (now)
-        send_write(write, loop);
+        send_write(write, write->change.loop);
+}
+
+void sessions_put_tokens(struct sessions *self, struct loop *loop, const char *login_id,
+                         const struct provider_tokens *tokens, session_done_cb cb, void *ctx)
+{
+    struct session_change change = {.kind = CHANGE_TOKENS, .loop = loop, .cb = cb, .ctx = ctx};
+    provider_tokens_copy(&change.tokens, tokens);
+    change_by_id(self, STORE_LOGIN, login_id, &change);
+}
+
+/* A name that is too long or not UTF-8 can't be stored. */
+void sessions_rename_grant(struct sessions *self, struct loop *loop, const char *id,
+                           const char *name, session_done_cb cb, void *ctx)
+{
+    struct session_change change = {.kind = CHANGE_NAME, .loop = loop, .cb = cb, .ctx = ctx};
+    bool good =
+        utf8_valid(name, strlen(name)) && session_text(change.name, sizeof(change.name), name);
+    change_by_id(self, STORE_GRANT, good ? id : "", &change);
 }
 
 /* ---- used-at times ---- */
@@ -193,8 +274,8 @@ struct session_write *session_write_used(struct sessions *self, struct session *
                session->record.last_used_ms != session->stored_used_ms;
     if (session->writing || !(due || session->unwritten))
         return NULL;
-    struct session_write *write = h2o_mem_alloc(sizeof(*write));
-    *write = (struct session_write){.self = self};
+    struct session_change change = {.kind = CHANGE_USED};
+    struct session_write *write = new_write(self, &change);
     prepare(session, write);
     return write;
 }

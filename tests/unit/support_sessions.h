@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "cache/sessions.h"
+#include "token/refresh.h"
 
 #define MINUTE INT64_C(60000)
 #define HOUR   (60 * MINUTE)
@@ -31,7 +32,14 @@ struct sessions_fixture {
     char cookie[80];
     struct session_login login;
     struct session_grant grant;
+    char credential[REFRESH_TOKEN_LEN + 1];
     struct error error;
+    struct { /* what the last refresh or redemption was answered */
+        enum session_state state;
+        bool reused, store_failed;
+        char token[REFRESH_TOKEN_LEN + 1], nonce[64];
+    } refreshed;
+    unsigned live, reused; /* how many were */
 };
 
 static inline void on_session_ended(void *ctx, const struct session_ended *ended)
@@ -135,12 +143,14 @@ static inline struct session_login add_login(struct sessions_fixture *self, cons
 static inline void on_grant(void *ctx, const struct session_grant *grant, const char *credential,
                             const struct error *err)
 {
-    (void)credential;
     struct sessions_fixture *self = ctx;
     self->good = grant != NULL;
     self->error = *err;
-    if (grant != NULL)
+    assert_true((grant == NULL) == (credential == NULL));
+    if (grant != NULL) {
         self->grant = *grant;
+        memcpy(self->credential, credential, sizeof(self->credential));
+    }
     arrive(&self->waiter);
 }
 
@@ -157,6 +167,38 @@ static inline struct session_grant add_grant(struct sessions_fixture *self, cons
     await(&self->waiter, 1);
     assert_true(self->good);
     return self->grant;
+}
+
+static inline void on_refreshed(void *ctx, const struct session_refreshed *refreshed)
+{
+    struct sessions_fixture *self = ctx;
+    self->refreshed.state = refreshed->state;
+    self->refreshed.reused = refreshed->reused;
+    self->refreshed.store_failed = refreshed->store_failed;
+    self->live += refreshed->state == SESSION_LIVE;
+    self->reused += refreshed->reused;
+    if (refreshed->state == SESSION_LIVE) {
+        self->grant = *refreshed->grant;
+        memcpy(self->refreshed.token, refreshed->refresh_token, REFRESH_TOKEN_LEN + 1);
+        snprintf(self->refreshed.nonce, sizeof(self->refreshed.nonce), "%s", refreshed->nonce);
+    }
+    arrive(&self->waiter);
+}
+
+static inline void start_refresh(struct sessions_fixture *self, const char *token, int64_t now_ms)
+{
+    sessions_refresh(self->sessions, self->waiter.loop, iovec_of(token), "prod", now_ms,
+                     on_refreshed, self);
+}
+
+/* The refresh token to go on with; NULL: it was refused. Good until the next answer. */
+static inline const char *refresh(struct sessions_fixture *self, const char *token, int64_t now_ms)
+{
+    unsigned live = self->live;
+    start_refresh(self, token, now_ms);
+    assert_int_equal(self->waiter.arrived, 0); /* never before the call returns */
+    await(&self->waiter, 1);
+    return self->live != live ? self->refreshed.token : NULL;
 }
 
 static inline void on_done(void *ctx, bool written)

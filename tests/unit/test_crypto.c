@@ -284,18 +284,26 @@ static void test_purpose_and_key_bind(void **state)
     seal_keys_free(others);
 }
 
-static void test_derived_keys(void **state)
+static void mac_of(const struct seal_keys *keys, const char *purpose, const char *message,
+                   uint8_t out[SHA256_SIZE])
+{
+    seal_keys_mac(keys, 0, purpose, iovec_of(message), out);
+}
+
+static void test_mac(void **state)
 {
     (void)state;
     struct seal_keys *keys = seal_keys_random(), *others = seal_keys_random();
-    uint8_t a[SHA256_SIZE], again[SHA256_SIZE], b[SHA256_SIZE], other[SHA256_SIZE];
-    seal_keys_derive(keys, "refresh", a);
-    seal_keys_derive(keys, "refresh", again);
-    seal_keys_derive(keys, "refresi", b);
-    seal_keys_derive(others, "refresh", other);
-    assert_memory_equal(a, again, sizeof(a));
+    uint8_t a[SHA256_SIZE], b[SHA256_SIZE];
+    mac_of(keys, "refresh", "message", a);
+    mac_of(keys, "refresh", "message", b);
+    assert_memory_equal(a, b, sizeof(a));
+    mac_of(keys, "refresi", "message", b);
     assert_memory_not_equal(a, b, sizeof(a));
-    assert_memory_not_equal(a, other, sizeof(a));
+    mac_of(keys, "refres", "hmessage", b); /* a purpose does not run into the message */
+    assert_memory_not_equal(a, b, sizeof(a));
+    mac_of(others, "refresh", "message", b);
+    assert_memory_not_equal(a, b, sizeof(a));
     seal_keys_free(keys);
     seal_keys_free(others);
 }
@@ -346,14 +354,14 @@ static void test_keys_rotate(void **state)
 }
 
 /* The formats are for ever: blobs lie in somebody's store. Both values were made by node's crypto
- * (hkdfSync, createCipheriv) from what seal.c's head says. */
+ * (hkdfSync, createHmac, createCipheriv) from what seal.c's head says. */
 static void test_formats_are_pinned(void **state)
 {
     const char *a = key_file(*state, KEY_A);
     struct seal_keys *keys = load(a, NULL);
-    uint8_t derived[SHA256_SIZE];
-    seal_keys_derive(keys, "refresh", derived);
-    assert_hex(derived, 32, "54cdf6b0491a3c8c82377abf4cfe5e014ad294612e5937b30ac89db3929ad689");
+    uint8_t mac[SHA256_SIZE];
+    mac_of(keys, "login", "hello", mac);
+    assert_hex(mac, 32, "672dd9b0c377a5fbd8b540316358139caa6762302fcbce597cc58a0a512ef92e");
     h2o_iovec_t sealed, out;
     assert_true(base64url_decode(
         *state, iovec_of("AWMNzSkBAgMEBQYHCAkKCwxw_xp58_hkef9dGD3p9Y4V1yPwk2c"), &sealed));
@@ -451,7 +459,7 @@ int main(void)
         POOLED(test_sealing_twice_differs_and_hides),
         POOLED(test_flipped_bits_and_cuts_do_not_open),
         POOLED(test_purpose_and_key_bind),
-        cmocka_unit_test(test_derived_keys),
+        cmocka_unit_test(test_mac),
         POOLED(test_keys_rotate),
         POOLED(test_keys_are_compared),
         POOLED(test_formats_are_pinned),

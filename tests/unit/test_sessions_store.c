@@ -322,9 +322,9 @@ static void unreadable_records_are_refused_and_kept(void **state)
     static const struct {
         const char *from, *to, *says;
     } rows[] = {
-        {"\"format\":1", "\"format\":2", "newer Postern (format 2"},
-        {"\"format\":1", "\"format\":0", "format 0 is unknown"},
-        {"\"format\":1,", "", "format"},
+        {"\"format\":2", "\"format\":3", "newer Postern (format 3"},
+        {"\"format\":2", "\"format\":0", "format 0 is unknown"},
+        {"\"format\":2,", "", "format"},
         {"\"uid\":\"alice\"", "\"uid\":\"mallory\"", "not one of that user's"},
         {"\"uid\":\"alice\"", "\"uid\":\"\"", "uid is empty"},
         {"\"uid\":\"alice\"", "\"uid\":5", "uid"},
