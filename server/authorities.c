@@ -57,8 +57,7 @@ static bool take_text(BIO *from, char **out, struct error *err)
     return true;
 }
 
-/* NULL stays NULL: nothing is configured. */
-static bool read_certificates(const char *file, char **out, struct error *err)
+bool authorities_read(const char *file, char **out, struct error *err)
 {
     *out = NULL;
     if (file == NULL)
@@ -98,11 +97,11 @@ bool authorities_load(const struct config *config, struct portal_authorities **o
 {
     char key[64];
     struct portal_authorities *self = authorities_new(config->cluster_count);
-    bool fine = read_certificates(config->portal.certificate_authority_file, &self->portal, err) ||
+    bool fine = authorities_read(config->portal.certificate_authority_file, &self->portal, err) ||
                 error_prefix(err, PORTAL_KEY);
     for (unsigned i = 0; fine && i < config->cluster_count; i++)
-        fine = read_certificates(config->clusters[i].certificate_authority_file, &self->clusters[i],
-                                 err) ||
+        fine = authorities_read(config->clusters[i].certificate_authority_file, &self->clusters[i],
+                                err) ||
                error_prefix(err, key_of(i, key));
     if (fine)
         *out = self;
@@ -142,7 +141,7 @@ static void check_file(const struct config *config, const char *key, const char 
 {
     char *text;
     struct error err;
-    if (!read_certificates(file, &text, &err))
+    if (!authorities_read(file, &text, &err))
         config_complain(problems, config, key, "%s", err.text);
     else
         free(text);

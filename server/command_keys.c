@@ -29,8 +29,9 @@ static void print_keys(const struct token_keys *keys, int64_t now_ms)
     }
 }
 
-int command_keys_list(const struct config *config)
+int command_keys_list(const struct config *config, const struct command_input *input)
 {
+    (void)input;
     struct token_keys *keys;
     struct error err;
     if (!token_keys_load(config->tokens.keys_directory, &keys, &err))
@@ -54,15 +55,10 @@ static int rotate(const struct config *config, bool at_once)
     return good ? 0 : complain(&err);
 }
 
-int command_keys_rotate(const struct config *config)
+int command_keys_rotate(const struct config *config, const struct command_input *input)
 {
-    return rotate(config, false);
-}
-
-int command_keys_rotate_now(const struct config *config)
-{
-    int code = rotate(config, true);
-    if (code == 0)
+    int code = rotate(config, input->now);
+    if (code == 0 && input->now)
         fputs("\nThe new key signs NOW, and all others are DELETED: every token that they signed "
               "is refused\n"
               "as soon as each Postern has looked at the directory (a second or two), and people "

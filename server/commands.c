@@ -18,8 +18,9 @@ int command_version(void)
     return 0;
 }
 
-int command_print_config(const struct config *config)
+int command_print_config(const struct config *config, const struct command_input *input)
 {
+    (void)input;
     h2o_mem_pool_t pool;
     struct text out;
     h2o_mem_init_pool(&pool);
@@ -70,8 +71,22 @@ static void check_keys_and_store(struct checker *self)
         note(self, "store.path", store_sqlite_check(config->store.path, &err), &err);
 }
 
-int command_check(const struct config *config)
+/* Nothing that keeps Postern from working; told on stderr beside the verdict. */
+static void warn(const struct config *config)
 {
+    for (unsigned i = 0; i < config->cluster_count; i++)
+        if (config->clusters[i].authentication == AUTHENTICATION_OIDC &&
+            config->tokens.lifetime_ms < 5 * 60 * 1000)
+            fprintf(
+                stderr,
+                "%s: warning: clusters[%u].authentication is oidc, and tokens.lifetime is under "
+                "5m: an API server whose clock is ahead refuses tokens early\n",
+                config->path, i);
+}
+
+int command_check(const struct config *config, const struct command_input *input)
+{
+    (void)input;
     struct checker self = {.config = config};
     struct error err;
     h2o_mem_pool_t pool;
@@ -86,6 +101,7 @@ int command_check(const struct config *config)
         fwrite(self.problems.text.bytes, 1, self.problems.text.len, stderr);
     else
         printf("%s: ok\n", config->path);
+    warn(config);
     h2o_mem_clear_pool(&pool);
     return count == 0 ? 0 : 1;
 }

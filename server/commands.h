@@ -5,9 +5,17 @@
 
 #include "base/config.h"
 
-int command_check(const struct config *config);
-int command_print_config(const struct config *config);
+struct command_input {   /* what stands on the command line beside the command and -c FILE */
+    const char *operand; /* NULL: none; so the next two */
+    const char *cluster, *user;
+    bool now, json, all;
+};
+
 int command_version(void);
-int command_keys_list(const struct config *config);
-int command_keys_rotate(const struct config *config);
-int command_keys_rotate_now(const struct config *config); /* for a key that leaked */
+int command_check(const struct config *config, const struct command_input *input);
+int command_print_config(const struct config *config, const struct command_input *input);
+int command_print_webhook(const struct config *config, const struct command_input *input);
+int command_print_flags(const struct config *config, const struct command_input *input);
+int command_print_authentication(const struct config *config, const struct command_input *input);
+int command_keys_list(const struct config *config, const struct command_input *input);
+int command_keys_rotate(const struct config *config, const struct command_input *input);

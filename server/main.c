@@ -12,12 +12,17 @@ static const char USAGE[] =
     "  postern serve -c FILE         run the portal and the webhook that FILE configures\n"
     "  postern check -c FILE         judge FILE and the files that it names, without the network\n"
     "  postern print config -c FILE  the effective values, defaults included, secrets never\n"
+    "  postern print webhook-kubeconfig -c FILE     what an API server needs to ask the webhook,\n"
+    "  postern print apiserver-flags -c FILE        its flags,\n"
+    "  postern print authentication-config -c FILE  and its file of issuers, in OIDC mode;\n"
+    "                                docs/clusters.md says where they go\n"
     "  postern keys list -c FILE     the signing keys and what each does now\n"
     "  postern keys rotate -c FILE   add a signing key that takes over in ten minutes; nobody is "
     "signed out\n"
     "  postern version\n"
     "\n"
     "  -c, --config FILE   the configuration (YAML); docs/configuration.md lists the keys\n"
+    "      --cluster NAME  print: of this cluster; needed where the configuration has several\n"
     "      --now           keys rotate, for a key that leaked: the new key signs at once, all "
     "others are\n"
     "                      deleted, and the tokens that they signed are refused\n"
@@ -47,72 +52,125 @@ static struct config *load(const char *path)
     return config;
 }
 
+static int run_serve(const struct config *config, const struct command_input *input)
+{
+    (void)input;
+    return serve(config);
+}
+
 struct command {
     const char *words[2];
-    int (*run)(const struct config *config);
-    int (*run_now)(const struct config *config); /* with --now; NULL: it knows no --now */
+    const char *options; /* the letters of those that it knows beside -c and -h */
+    const char *operand; /* what one more word is; NULL: it takes none */
+    int (*run)(const struct config *config, const struct command_input *input);
 };
 
 static const struct command COMMANDS[] = {
-    {{"serve", NULL}, serve, NULL},
-    {{"check", NULL}, command_check, NULL},
-    {{"print", "config"}, command_print_config, NULL},
-    {{"keys", "list"}, command_keys_list, NULL},
-    {{"keys", "rotate"}, command_keys_rotate, command_keys_rotate_now},
+    {{"serve", NULL}, "", NULL, run_serve},
+    {{"check", NULL}, "", NULL, command_check},
+    {{"print", "config"}, "", NULL, command_print_config},
+    {{"print", "webhook-kubeconfig"}, "k", NULL, command_print_webhook},
+    {{"print", "apiserver-flags"}, "k", NULL, command_print_flags},
+    {{"print", "authentication-config"}, "k", NULL, command_print_authentication},
+    {{"keys", "list"}, "", NULL, command_keys_list},
+    {{"keys", "rotate"}, "n", NULL, command_keys_rotate},
 };
 
-static const struct command *find_command(char **words, int count)
+static const struct command *find_command(char **words, int count, const char **operand)
 {
     for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); ++i) {
         const struct command *c = &COMMANDS[i];
         int wanted = c->words[1] != NULL ? 2 : 1;
-        if (count == wanted && strcmp(words[0], c->words[0]) == 0 &&
-            (wanted == 1 || strcmp(words[1], c->words[1]) == 0))
-            return c;
+        int most = wanted + (c->operand != NULL);
+        if (count < wanted || count > most || strcmp(words[0], c->words[0]) != 0 ||
+            (wanted == 2 && strcmp(words[1], c->words[1]) != 0))
+            continue;
+        *operand = count > wanted ? words[wanted] : NULL;
+        return c;
     }
     return NULL;
 }
 
-static int run(int (*command)(const struct config *config), const char *path)
+static int run(const struct command *command, const char *path, const struct command_input *input)
 {
     struct config *config = load(path);
     if (config == NULL)
         return 1;
-    int code = command(config);
+    int code = command->run(config, input);
     config_free(config);
     return code;
 }
 
-int main(int argc, char **argv)
+struct line { /* the command line, read */
+    const char *path;
+    char given[8]; /* the letters of the options but -c and -h */
+    struct command_input input;
+};
+
+static void take_option(struct line *self, int option)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"now", no_argument, NULL, 'n'},
-                                            {NULL, 0, NULL, 0}};
-    const char *path = NULL;
-    bool now = false;
+    size_t count = strlen(self->given);
+    if (option == 'k')
+        self->input.cluster = optarg;
+    else if (option == 'u')
+        self->input.user = optarg;
+    self->input.all |= option == 'a';
+    self->input.json |= option == 'j';
+    self->input.now |= option == 'n';
+    if (strchr(self->given, option) == NULL)
+        self->given[count] = (char)option;
+}
+
+static const struct option OPTIONS[] = {
+    {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
+    {"all", no_argument, NULL, 'a'},          {"cluster", required_argument, NULL, 'k'},
+    {"json", no_argument, NULL, 'j'},         {"now", no_argument, NULL, 'n'},
+    {"user", required_argument, NULL, 'u'},   {NULL, 0, NULL, 0}};
+
+/* false: the usage was asked for, or is needed, and *code is the end. */
+static bool read_options(int argc, char **argv, struct line *out, int *code)
+{
     int option;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
-    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        if (option == 'h')
-            return usage(stdout, NULL);
-        if (option == 'n')
-            now = true;
-        else if (option == 'c')
-            path = optarg;
+    while ((option = getopt_long(argc, argv, "c:h", OPTIONS, NULL)) != -1) {
+        if (option == 'h' || option == '?') {
+            *code = option == 'h' ? usage(stdout, NULL) : usage(stderr, "see the usage");
+            return false;
+        }
+        if (option == 'c')
+            out->path = optarg;
         else
-            return usage(stderr, "see the usage");
+            take_option(out, option);
     }
+    return true;
+}
+
+static int complain_of_option(const struct command *command, const struct line *line)
+{
+    char unknown = line->given[strspn(line->given, command->options)], complaint[64];
+    const struct option *option = OPTIONS;
+    while (option->val != unknown)
+        ++option;
+    snprintf(complaint, sizeof(complaint), "this command does not know --%s", option->name);
+    return usage(stderr, complaint);
+}
+
+int main(int argc, char **argv)
+{
+    struct line line = {.path = NULL};
+    int code;
+    if (!read_options(argc, argv, &line, &code))
+        return code;
     if (optind == argc)
         return usage(stderr, "a command is missing");
     if (argc - optind == 1 && strcmp(argv[optind], "version") == 0)
         return command_version();
-    const struct command *command = find_command(argv + optind, argc - optind);
+    const struct command *command = find_command(argv + optind, argc - optind, &line.input.operand);
     if (command == NULL)
         return usage(stderr, "there is no such command");
-    if (path == NULL)
+    if (line.given[strspn(line.given, command->options)] != '\0')
+        return complain_of_option(command, &line);
+    if (line.path == NULL)
         return usage(stderr, "-c FILE is missing");
-    if (now && command->run_now == NULL)
-        return usage(stderr, "--now is for keys rotate");
-    return run(now ? command->run_now : command->run, path);
+    return run(command, line.path, &line.input);
 }
