@@ -233,7 +233,7 @@ static void put_grant(h2o_mem_pool_t *pool, const struct session_record *record,
     put_text(out, "name", record->name);
     if (record->chain.begun)
         put_chain(pool, &record->chain, out);
-    if (memcmp(record->code.secret_hash, none, sizeof(none)) != 0)
+    if (record->code.expires_ms != 0 || memcmp(record->code.secret_hash, none, sizeof(none)) != 0)
         put_code(pool, &record->code, out);
 }
 
@@ -332,7 +332,8 @@ static bool read_first_uses(const struct json *object, struct session_chain *out
 {
     const struct json *array = json_member(object, "first_used_ms");
     size_t count = 0;
-    if (array == NULL || array->type != JSON_ARRAY || array->count > CHAIN_REMEMBERED)
+    if (array == NULL || array->type != JSON_ARRAY || array->count > CHAIN_REMEMBERED ||
+        array->count > (size_t)out->generation + 1)
         return error_set(err, ERROR_BAD_INPUT, "first_used_ms is no list of at most %d times",
                          CHAIN_REMEMBERED);
     for (const struct json *item = array->first; item != NULL; item = item->next)
@@ -345,15 +346,14 @@ static bool read_chain(h2o_mem_pool_t *pool, const struct json *object, struct s
                        struct error *err)
 {
     int64_t generation;
-    if (!json_int(object, "generation", &generation, err) ||
-        !read_hash(pool, object, out->secret_hash, err) ||
-        !read_time(object, "made_ms", &out->made_ms, err) || !read_first_uses(object, out, err))
+    if (!json_int(object, "generation", &generation, err))
         return false;
     if (generation < 0 || generation > UINT32_MAX)
         return error_set(err, ERROR_BAD_INPUT, "generation is out of range");
-    out->generation = (uint32_t)generation;
     out->begun = true;
-    return true;
+    out->generation = (uint32_t)generation;
+    return read_hash(pool, object, out->secret_hash, err) &&
+           read_time(object, "made_ms", &out->made_ms, err) && read_first_uses(object, out, err);
 }
 
 /* Of a code that was redeemed nothing but the hash is left. */
@@ -365,8 +365,11 @@ static bool read_code(h2o_mem_pool_t *pool, const struct json *object,
         return false;
     if (json_member(object, "expires_ms") == NULL)
         return true;
-    return read_time(object, "expires_ms", &out->expires_ms, err) &&
-           read_text(object, "challenge", bound->challenge, sizeof(bound->challenge), err) &&
+    if (!read_time(object, "expires_ms", &out->expires_ms, err))
+        return false;
+    if (out->expires_ms == 0)
+        return error_set(err, ERROR_BAD_INPUT, "expires_ms is no time");
+    return read_text(object, "challenge", bound->challenge, sizeof(bound->challenge), err) &&
            read_text(object, "redirect_uri", bound->redirect_uri, sizeof(bound->redirect_uri),
                      err) &&
            read_text(object, "nonce", bound->nonce, sizeof(bound->nonce), err);

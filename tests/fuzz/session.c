@@ -58,6 +58,12 @@ static void check_again(const struct session_record *a, const struct session_rec
     assert(a->created_ms == b->created_ms && a->last_used_ms == b->last_used_ms);
     assert(memcmp(a->secret_hash, b->secret_hash, sizeof(a->secret_hash)) == 0);
     assert(x->access_expires_wall_ms == y->access_expires_wall_ms);
+    assert(memcmp(&a->chain, &b->chain, sizeof(a->chain)) == 0 || !a->chain.begun);
+    assert(a->chain.begun == b->chain.begun && a->code.expires_ms == b->code.expires_ms);
+    assert(memcmp(a->code.secret_hash, b->code.secret_hash, SHA256_SIZE) == 0);
+    assert(strcmp(a->code.bound.challenge, b->code.bound.challenge) == 0);
+    assert(strcmp(a->code.bound.redirect_uri, b->code.bound.redirect_uri) == 0);
+    assert(strcmp(a->code.bound.nonce, b->code.bound.nonce) == 0);
     assert(same_secret(&x->access_token, &y->access_token));
     assert(same_secret(&x->refresh_token, &y->refresh_token));
     assert(same_secret(&x->id_token, &y->id_token));

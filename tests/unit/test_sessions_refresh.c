@@ -2,6 +2,8 @@
  *
  * Refreshing as kubectl does it (facts/protocols.md B1): fan-out, lost answers, tools with copies of their own, a
  * kubeconfig that can't be written; reuse, limits, and a store that fails or is slow. */
+#include <pthread.h>
+
 #include "support_sessions.h"
 
 /* A kubeconfig session of alice; its first refresh token. */
@@ -218,6 +220,58 @@ static void a_rename_and_a_rotation_do_not_disturb_each_other(void **state)
     assert_false(self->written);
 }
 
+/* ---- threads ---- */
+
+enum { THREADS = 4, ROUNDS = 40 };
+
+struct crowd {
+    struct sessions *sessions;
+    pthread_barrier_t barrier;
+    char token[REFRESH_TOKEN_LEN + 1]; /* changed by the first thread between two barriers */
+};
+
+static void *run_rounds(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct sessions_fixture self = {.sessions = crowd->sessions};
+    self.waiter.loop = loop_new();
+    for (int round = 1; round <= ROUNDS; round++) {
+        for (int i = 0; i < 5; i++)
+            start_refresh(&self, crowd->token, T0 + round * 6 * MINUTE);
+        await(&self.waiter, 5);
+        assert_int_equal(self.live, 5 * round);
+        if (pthread_barrier_wait(&crowd->barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
+            memcpy(crowd->token, self.refreshed.token, sizeof(crowd->token));
+        pthread_barrier_wait(&crowd->barrier);
+        assert_string_equal(self.refreshed.token, crowd->token); /* all got the same */
+    }
+    loop_free(self.waiter.loop);
+    return NULL;
+}
+
+static void threads_get_the_same_successor(void **state)
+{
+    struct sessions_fixture *self = *state;
+    pthread_t threads[THREADS];
+    struct store *store = store_memory_new();
+    sessions_free(self->sessions);
+    self->sessions = NULL;
+    assert_true(sessions_new(&self->limits, store, self->keys, T0, on_session_ended, self,
+                             &self->sessions, NULL));
+    struct crowd crowd = {.sessions = self->sessions};
+    memcpy(crowd.token, begin(self), sizeof(crowd.token));
+    pthread_barrier_init(&crowd.barrier, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_rounds, &crowd), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&crowd.barrier);
+    run_posted(self->waiter.loop);
+    sessions_free(self->sessions);
+    self->sessions = NULL;
+    store_free(store);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sessions_setup, sessions_teardown)
 
 int main(void)
@@ -235,6 +289,7 @@ int main(void)
         TEST(a_slow_store_is_not_waited_for),
         TEST(what_ends_meanwhile_is_unknown),
         TEST(a_rename_and_a_rotation_do_not_disturb_each_other),
+        TEST(threads_get_the_same_successor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
