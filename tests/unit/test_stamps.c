@@ -99,17 +99,13 @@ static void test_files_of_a_config(void **state)
     static char *keys[] = {b};
     struct config config = {.path = a};
     struct config_cluster cluster = {.client_ca_file = NULL};
-    char **places[] = {&config.portal.tls.certificate_file,
-                       &config.portal.tls.key_file,
-                       &config.webhook.tls.certificate_file,
-                       &config.webhook.tls.key_file,
-                       &config.webhook.tls.client_ca_file,
-                       &config.oidc.client_secret_file,
-                       &config.oidc.certificate_authority_file,
-                       &config.outgoing.certificate_authority_file,
-                       &config.portal.certificate_authority_file,
-                       &cluster.client_ca_file,
-                       &cluster.certificate_authority_file};
+    char **places[] = {
+        &config.portal.tls.certificate_file,       &config.portal.tls.key_file,
+        &config.webhook.tls.certificate_file,      &config.webhook.tls.key_file,
+        &config.webhook.tls.client_ca_file,        &config.oidc.client_secret_file,
+        &config.oidc.certificate_authority_file,   &config.outgoing.certificate_authority_file,
+        &config.portal.certificate_authority_file, &cluster.client_ca_file,
+        &cluster.certificate_authority_file};
     (void)state;
     config.clusters = &cluster;
     config.cluster_count = 1;
