@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cache/sessions.h"
+#include "commands.h"
 #include "state.h"
 
 int sign_in_begin(void *ctx, h2o_req_t *req, h2o_iovec_t rest);  /* GET /login */
@@ -13,7 +14,9 @@ int sign_out(void *ctx, h2o_req_t *req, h2o_iovec_t rest);       /* POST /logout
 int home(void *ctx, h2o_req_t *req, h2o_iovec_t rest);           /* GET / */
 int profile(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /profile */
 int token_make(void *ctx, h2o_req_t *req, h2o_iovec_t cluster);  /* POST /tokens/<cluster> */
-int keys_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);      /* GET /keys */
+int kubeconfig_send(void *ctx, h2o_req_t *req,
+                    h2o_iovec_t cluster);                   /* POST /kubeconfig/<cluster> */
+int keys_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* GET /keys */
 
 /* ---- what pages show ---- */
 struct json *home_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
@@ -23,16 +26,21 @@ struct json *profile_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
                            const struct config *config, const struct identity *identity,
                            const struct session_login *login, int64_t now_ms);
 
-struct token_made {
+struct token_made { /* lives until the answer is sent */
     const struct config_cluster *cluster;
-    const struct session_grant *grant;
+    const char *api_ca, *portal_ca;    /* PEM; NULL: trusted anyway */
+    const struct session_grant *grant; /* NULL: none was made, and there are no tokens */
     h2o_iovec_t id_token;
+    const char *refresh_token;
     int64_t made_ms;
-    int64_t expires_ms;
+    int64_t expires_ms; /* of id_token */
 };
 struct json *token_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
                          const struct config *config, const struct identity *identity,
-                         const struct token_made *made);
+                         const struct token_made *made, bool windows);
+/* What commands and files are made of. Borrows. */
+struct command_facts token_facts(const struct config *config, const struct identity *identity,
+                                 const struct token_made *made);
 
 struct okta_sign_out { /* the form that ends Okta's session too; action NULL: none is offered */
     const char *action;
@@ -45,3 +53,11 @@ struct json *sign_out_model(h2o_mem_pool_t *pool, const struct page_frame *frame
                             const struct okta_sign_out *okta);
 /* "https://host[:port]" of such an URL; NULL for another one, or one with odd characters in it. */
 const char *sign_out_origin(h2o_mem_pool_t *pool, const char *url);
+
+/* ---- tokens.c, for its two pages ---- */
+struct visit;
+typedef void (*token_answer)(const struct visit *visit, const struct token_made *made);
+/* Makes the session and its first token, and calls answer; or answers itself where that can't be. A file is asked for
+ * only where the cluster has an address; with style=exec, made has neither session nor tokens. Always 0. */
+int token_start(struct portal *portal, h2o_req_t *req, h2o_iovec_t cluster, bool is_file,
+                token_answer answer);

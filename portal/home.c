@@ -108,8 +108,8 @@ struct json *home_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
     struct json *model = page_new(pool, frame, "Home", now_ms);
     page_add_person(pool, model, identity);
     json_add_bool(pool, model, "at_home", true);
-    json_add_string(pool, model, "token_lifetime",
-                    words_duration(pool, config->tokens.lifetime_ms));
+    json_add_string(pool, model, "kubeconfig_idle",
+                    words_duration(pool, config->portal.session_kubeconfig_idle_ms));
     bool any = add_clusters(pool, model, config, identity);
     json_add_bool(pool, model, "any_cluster", any);
     if (!any)

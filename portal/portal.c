@@ -106,6 +106,7 @@ static const struct address addresses[] = {
     {{"GET", "/auth/oidc", sign_in_finish}, true},
     {{"GET", "/profile", profile}, false},
     {{"POST", "/tokens/*", token_make}, false},
+    {{"POST", "/kubeconfig/*", kubeconfig_send}, false},
     {{"POST", "/logout", sign_out}, false},
     {{"GET", "/keys", keys_show}, false},
     {{"GET", "/assets/*", show_asset}, false},

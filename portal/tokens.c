@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * POST /tokens/<cluster>: makes a kubeconfig session below this sign-in and shows its token, as a page or as
- * JSON. The token goes into the answer's body and nowhere else: no URL, no log. */
+ * Makes a kubeconfig session below this sign-in with its first token, for the page (token_page.c) and for the file
+ * (kubeconfig_file.c). The tokens go into the answer's body and nowhere else: no URL, no log. */
 #include "handlers.h"
 
 #include "base/clock.h"
@@ -11,12 +11,14 @@
 #include "issue.h"
 #include "later.h"
 #include "visit.h"
-#include "words.h"
 
 struct token_request { /* in the request's pool */
     h2o_iovec_t cluster_name;
     const char *session_name; /* NULL: the default */
     const struct config_cluster *cluster;
+    bool is_file; /* else a page */
+    bool plugin;  /* a file that holds nothing secret: no session is made for it */
+    token_answer answer;
 };
 
 /* ---- what is asked for ---- */
@@ -45,6 +47,7 @@ static bool read_form(h2o_req_t *req, struct token_request *out, struct error *e
                          SESSION_NAME_SIZE - 1);
     if (name.len != 0)
         out->session_name = name.base;
+    out->plugin = out->is_file && iovec_equal(web_form_value(&form, "style"), "exec");
     return true;
 }
 
@@ -81,74 +84,6 @@ static void refuse_cluster(struct visit *visit, const struct config_cluster *clu
                          "Ask your Okta administrator to add you to one of them. It takes about "
                          "a minute until the change is seen here.",
                  });
-}
-
-/* ---- the answer ---- */
-
-/* A line for the shell with an address of the config in it, which is quoted whatever it holds. */
-static const char *try_it(h2o_mem_pool_t *pool, const char *server)
-{
-    if (server == NULL || strchr(server, '\'') != NULL)
-        return NULL;
-    return text_format(pool,
-                       "read -rs TOKEN\n"
-                       "kubectl --server='%s' --token=\"$TOKEN\" auth whoami",
-                       server);
-}
-
-struct json *token_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
-                         const struct config *config, const struct identity *identity,
-                         const struct token_made *made)
-{
-    const char *title = text_format(pool, "kubectl on %s", made->cluster->name);
-    struct json *model = page_new(pool, frame, title, made->made_ms);
-    page_add_person(pool, model, identity);
-    json_add_string(pool, model, "cluster", made->cluster->name);
-    json_add_string(pool, model, "session", made->grant->name);
-    json_add_string(pool, model, "id_token", made->id_token.base);
-    json_add_string(pool, model, "username", identity->username);
-    page_add_groups(pool, model, identity->groups, identity->group_count);
-    page_add_time(pool, model, "expires", made->expires_ms, made->made_ms);
-    json_add_string(pool, model, "expires_clock", words_clock(pool, made->expires_ms));
-    page_add_time(pool, model, "ends", made->grant->ends_ms, made->made_ms);
-    json_add_string(pool, model, "kubeconfig_idle",
-                    words_duration(pool, config->portal.session_kubeconfig_idle_ms));
-    json_add_string(pool, model, "try_it", try_it(pool, made->cluster->server));
-    return model;
-}
-
-static void answer_json(const struct visit *visit, const struct token_made *made)
-{
-    char expires[CLOCK_RFC3339_SIZE];
-    const struct identity *identity = visit->identity;
-    struct json_writer *writer = json_writer_new(&visit->req->pool);
-    json_begin_object(writer);
-    json_key(writer, "cluster");
-    json_put_string(writer, made->cluster->name);
-    json_key(writer, "username");
-    json_put_string(writer, identity->username);
-    json_key(writer, "groups");
-    json_begin_array(writer);
-    for (size_t i = 0; i < identity->group_count; i++)
-        json_put_string(writer, identity->groups[i]);
-    json_end_array(writer);
-    json_key(writer, "id_token");
-    json_put_iovec(writer, made->id_token);
-    json_key(writer, "expires_at");
-    json_put_string(writer, clock_rfc3339(made->expires_ms, expires));
-    json_end_object(writer);
-    web_send_json(visit->req, 200, writer);
-}
-
-static void answer(const struct visit *visit, const struct token_made *made)
-{
-    const struct portal *portal = visit->portal;
-    if (web_wants_json(visit->req))
-        answer_json(visit, made);
-    else
-        page_send(visit->req, 200, "token.html",
-                  token_model(&visit->req->pool, &portal->frame, portal->parts.config,
-                              visit->identity, made));
 }
 
 /* ---- making it ---- */
@@ -192,30 +127,45 @@ static void refuse_token(struct visit *visit, const struct session_grant *grant,
                  });
 }
 
-static void issue(struct visit *visit, const struct session_grant *grant)
+static struct token_made begin(const struct visit *visit)
+{
+    const struct token_request *request = visit->detail;
+    const struct portal_parts *parts = &visit->portal->parts;
+    return (struct token_made){
+        .cluster = request->cluster,
+        .api_ca = parts->authorities->clusters[request->cluster - parts->config->clusters],
+        .portal_ca = parts->authorities->portal,
+        .made_ms = clock_wall_ms()};
+}
+
+static void issue(struct visit *visit, const struct session_grant *grant, const char *refresh_token)
 {
     const struct token_request *request = visit->detail;
     struct error err = {.kind = ERROR_NONE};
     struct issued_token issued;
+    struct token_made made = begin(visit);
     const struct issue_order order = {request->cluster, grant, visit->identity, NULL};
     if (!portal_issue(visit->portal, visit->req, &order, &issued, &err)) {
         refuse_token(visit, grant, &err);
         return;
     }
-    answer(visit, &(struct token_made){request->cluster, grant, issued.token, issued.made_ms,
-                                       issued.expires_ms});
+    made.grant = grant;
+    made.refresh_token = refresh_token;
+    made.id_token = issued.token;
+    made.made_ms = issued.made_ms;
+    made.expires_ms = issued.expires_ms;
+    request->answer(visit, &made);
 }
 
 static void on_grant(void *ctx, const struct session_grant *grant, const char *refresh_token,
                      const struct error *err)
 {
-    (void)refresh_token;
     struct portal *portal;
     struct visit *visit = later_end(ctx, &portal);
     if (visit == NULL)
         return; /* nobody has its token: the grant dies of its idle limit */
     if (grant != NULL)
-        issue(visit, grant);
+        issue(visit, grant, refresh_token);
     else if (err->kind == ERROR_REJECTED)
         visit_offer_sign_in(visit->portal, visit->req, 401, "You are not signed in any more.",
                             NULL);
@@ -223,12 +173,25 @@ static void on_grant(void *ctx, const struct session_grant *grant, const char *r
         failed(visit, err);
 }
 
+static void add_session(struct visit *visit, const struct config_cluster *cluster)
+{
+    const struct token_request *request = visit->detail;
+    const struct portal_parts *parts = &visit->portal->parts;
+    const char *name = request->session_name;
+    char address[WEB_ADDRESS_SIZE];
+    if (name == NULL)
+        name = text_format(&visit->req->pool, "kubectl on %s", cluster->name);
+    web_remote_address(visit->req, address);
+    struct session_grant_input input = {visit->login.id, cluster->name, name, address, NULL};
+    sessions_add_grant(parts->sessions, web_loop(visit->req), &input, visit->now_ms, on_grant,
+                       later_new(visit->portal, visit->req, visit));
+}
+
 static void on_ready(struct visit *visit)
 {
     struct token_request *request = visit->detail;
     const struct portal_parts *parts = &visit->portal->parts;
     struct error err = {.kind = ERROR_NONE};
-    char address[WEB_ADDRESS_SIZE];
     const struct config_cluster *cluster = portal_cluster(visit->portal, request->cluster_name);
     request->cluster = cluster;
     if (cluster == NULL) {
@@ -243,21 +206,26 @@ static void on_ready(struct visit *visit)
         trouble(visit, 400, "This can't be a form of ours", err.text);
         return;
     }
-    const char *name = request->session_name;
-    if (name == NULL)
-        name = text_format(&visit->req->pool, "kubectl on %s", cluster->name);
-    web_remote_address(visit->req, address);
-    struct session_grant_input input = {visit->login.id, cluster->name, name, address, NULL};
-    sessions_add_grant(parts->sessions, web_loop(visit->req), &input, visit->now_ms, on_grant,
-                       later_new(visit->portal, visit->req, visit));
+    if (request->is_file && cluster->server == NULL) {
+        trouble(visit, 404, "There is no file for this cluster",
+                "Postern's config does not say where its API server is: clusters[].server.");
+        return;
+    }
+    if (request->plugin) {
+        struct token_made made = begin(visit);
+        request->answer(visit, &made);
+        return;
+    }
+    add_session(visit, cluster);
 }
 
-int token_make(void *ctx, h2o_req_t *req, h2o_iovec_t cluster)
+int token_start(struct portal *portal, h2o_req_t *req, h2o_iovec_t cluster, bool is_file,
+                token_answer answer)
 {
-    struct portal *portal = ctx;
     if (!visit_from_us(portal, req))
         return 0;
     struct token_request *request = h2o_mem_alloc_pool(&req->pool, sizeof(*request));
-    *request = (struct token_request){.cluster_name = cluster};
+    *request =
+        (struct token_request){.cluster_name = cluster, .is_file = is_file, .answer = answer};
     return visit_start(portal, req, on_ready, request);
 }

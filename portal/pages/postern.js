@@ -22,13 +22,14 @@ async function copy(button, place, text) {
   }, 2000);
 }
 
-// <li data-copy> gets a small button of its own; <pre data-copy="token"> a big one in #token-actions.
+// <li data-copy> gets a small button of its own; <pre data-copy="id"> a big one in #id-actions. A command keeps the
+// space before it: that is what keeps it out of the shell's history.
 for (const place of document.querySelectorAll('[data-copy]')) {
-  const text = place.textContent.trim();
+  const text = place.localName === 'pre' ? place.textContent : place.textContent.trim();
   const what = place.dataset.copy;
   const button = document.createElement('button');
   button.type = 'button';
-  button.textContent = what ? `Copy ${what}` : 'Copy';
+  button.textContent = what ? `Copy ${place.dataset.what}` : 'Copy';
   if (!what) button.setAttribute('aria-label', `Copy ${text}`);
   button.addEventListener('click', () => copy(button, place, text));
   if (what) {
@@ -71,5 +72,8 @@ function tick() {
   for (const place of ending) place.classList.toggle('expired', Date.parse(place.dataset.until) <= now);
 }
 
+for (const time of document.querySelectorAll('time[data-clock]')) {
+  time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
+}
 for (const time of times) time.title = new Date(time.dateTime).toLocaleString();
 if (times.length) setInterval(tick, 1000);

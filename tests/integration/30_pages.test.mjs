@@ -1,5 +1,6 @@
 // What a person sees, in Chromium: every page in light and dark, wide and narrow, by axe, as a picture.
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { assertAccessible, launchChromium, looks, newPage, screenshot, signInAtOktaPage } from '../support/browser.mjs';
@@ -11,6 +12,10 @@ describe('the pages', { timeout: 600_000 }, () => {
   before(async () => {
     world = await startWorld({ change: (config) => {
       config.portal.links = [{ label: 'Headlamp', url: 'https://headlamp.example.test/', groups: ['k8s-admins'] }, { label: 'Grafana', url: 'https://grafana.example.test/' }];
+      const ca = (name) => path.join(path.dirname(config.portal.tls.certificate_file), '..', name, 'ca.pem');
+      config.portal.certificate_authority_file = ca('server-ca');
+      config.clusters[0].certificate_authority_file = ca('client-ca');
+      config.clusters[0].additional_servers = [{ name: 'kubernetes-vpn', server: 'https://10.8.0.1:6443' }];
       config.clusters.push({ name: 'admins-only', audience: 'admins', client_names: ['other'], allowed_groups: ['k8s-admins'] });
     } });
     chromium = await launchChromium(world.pki);
@@ -73,6 +78,14 @@ describe('the pages', { timeout: 600_000 }, () => {
     const token = /eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+/.exec(await page.content())?.[0];
     assert.equal((await world.review(token, { path: '/tokenreview/kubernetes' })).authenticated, true);
     await look(page, 'token');
+    await page.getByText('Single pieces').click();
+    await look(page, 'token-pieces');
+    assert.ok((await page.content()).length < 40 * 1024);
+
+    // The file comes as a download, and the page stays.
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Save with tokens' }).click()]);
+    assert.equal(download.suggestedFilename(), 'kubernetes.kubeconfig');
+    await download.delete();
 
     await page.goto(world.postern.url);
     await page.locator('form[action="/logout"] button').first().click();
@@ -127,6 +140,19 @@ describe('the pages', { timeout: 600_000 }, () => {
       for (const [name, value] of Object.entries(headers)) assert.doesNotMatch(String(value), /evil/, name);
     }
     for (const line of world.postern.process.lines) assert.doesNotThrow(() => JSON.parse(line), line);
+  });
+
+  test('Copy takes the command as it is, with the space before it', async () => {
+    const page = await signedIn('grace');
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await page.locator('form[action="/tokens/kubernetes"] button').first().click();
+    await page.waitForURL('**/tokens/kubernetes');
+    const shells = page.getByRole('heading', { level: 3 });
+    assert.deepEqual(await shells.allTextContents(), ['bash or zsh', 'PowerShell'], 'the likelier first');
+    await page.getByRole('button', { name: 'Copy for bash or zsh' }).click();
+    await page.getByText('Copied').first().waitFor();
+    assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^ \(ca=\$\(mktemp\).*\)$/);
+    await page.context().close();
   });
 
   test('it works without script', async () => {

@@ -49,12 +49,13 @@ export async function signIn(portal, user, { returnTo, browser = new Browser({ c
   return browser;
 }
 
-/** POST /tokens/<cluster>, as JSON: {cluster, username, groups, id_token, expires_at}. */
+/** POST /tokens/<cluster>, as JSON: {cluster, username, groups, id_token, refresh_token, expires_at, commands}. */
 export async function getToken(browser, cluster = 'kubernetes') {
   const answer = await browser.post(`/tokens/${cluster}`, {}, { headers: { Accept: 'application/json' } });
   assert.equal(answer.status, 200, answer.text);
   const token = answer.json();
   browser.seen.add(token.id_token);
+  if (token.refresh_token) browser.seen.add(token.refresh_token);
   return token;
 }
 

@@ -79,6 +79,7 @@ static char admins[] = "k8s-admins", viewers[] = "k8s-viewers";
 static char *both[] = {admins, viewers}, *one[] = {admins};
 static char prod[] = "prod-eu", staging[] = "staging",
             server[] = "https://api.prod-eu.example:6443";
+static char portal_url[] = "https://login.example.com";
 static char grafana[] = "Grafana", argo[] = "Argo CD", url[] = "https://grafana.example.com/?a=1&b";
 static struct config_cluster clusters[] = {
     {.name = prod, .server = server, .audience = prod, .allowed_groups = {one, 1}},
@@ -86,7 +87,8 @@ static struct config_cluster clusters[] = {
 };
 static struct config_link links[] = {{grafana, url, {NULL, 0}}, {argo, url, {one, 1}}};
 static const struct config config = {
-    .portal = {.session_idle_ms = 15 * MINUTE,
+    .portal = {.issuer = portal_url,
+               .session_idle_ms = 15 * MINUTE,
                .session_kubeconfig_idle_ms = 60 * MINUTE,
                .session_lifetime_ms = 12 * 60 * MINUTE,
                .links = links,
@@ -332,6 +334,12 @@ static void test_hostile(void **state)
     assert_true(count(html, "xxxxxxxxxx") < 30);
 }
 
+/* As long as that of an API server with an RSA key. */
+#define LINE "MIICyDCCAbCgAwIBAgIBADANBgkqhkiG9w0BAQsFADAVMRMwEQYDVQQDEwprdWJl\n"
+#define CA                                                                                         \
+    "-----BEGIN CERTIFICATE-----\n" LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE    \
+        LINE LINE LINE LINE "-----END CERTIFICATE-----\n"
+
 static void test_token(void **state)
 {
     const char *token = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjNmMWEyYjRjIn0."
@@ -341,27 +349,39 @@ static void test_token(void **state)
                         "MEUCIQDZ8yQxkqz1o2r3s4t5u6v7w8x9y0zAABBCCDDEEFFGGHHIIJJKKLLMMNNOOPPQQRRSS";
     struct session_grant grant = {.name = "kubectl on prod-eu", .ends_ms = NOW + 715 * MINUTE};
     struct token_made made = {.cluster = &clusters[0],
+                              .api_ca = CA,
+                              .portal_ca = CA,
                               .grant = &grant,
                               .id_token = iovec_of(token),
+                              .refresh_token = "cmVmcmVzaC10b2tlbg",
                               .made_ms = NOW,
                               .expires_ms = NOW + MINUTE};
     (void)state;
     const char *html =
-        look("token", "token.html", token_model(&pool, &frame, &config, &ada, &made));
-    assert_int_equal(count(html, token), 1);
+        look("token", "token.html", token_model(&pool, &frame, &config, &ada, &made, false));
+    assert_int_equal(count(html, token), 3); /* bash, PowerShell, by itself */
+    assert_true(strstr(html, "id=\"bash-actions\"") < strstr(html, "id=\"powershell-actions\""));
     assert_true(has(html, "<bdi>k8s-admins</bdi>"));
     assert_true(has(html, "ada@example.test"));
     assert_true(has(html, "1 hour without use"));
-    assert_true(has(html, "--server=&#39;https://api.prod-eu.example:6443&#39;"));
+    assert_true(has(html, "&#39;--server=https://api.prod-eu.example:6443&#39;"));
+    assert_true(has(html, "action=\"/kubeconfig/prod-eu\""));
+    html =
+        look("token_windows", "token.html", token_model(&pool, &frame, &config, &ada, &made, true));
+    assert_true(strstr(html, "id=\"bash-actions\"") > strstr(html, "id=\"powershell-actions\""));
     struct identity identity = crowd();
-    look("token_many", "token.html", token_model(&pool, &frame, &config, &identity, &made));
-    static char quoted[] = "https://x/'; rm -rf /; '";
-    struct config_cluster odd = clusters[0];
-    odd.server = quoted;
-    made.cluster = &odd;
-    html = look("token_odd", "token.html", token_model(&pool, &frame, &config, &mallory, &made));
-    assert_false(has(html, "rm -rf"));
+    look("token_many", "token.html", token_model(&pool, &frame, &config, &identity, &made, false));
+    identity = mallory;
+    identity.username = "mal\"lory";
+    html = look("token_odd", "token.html",
+                token_model(&pool, &frame, &config, &identity, &made, false));
+    assert_true(has(html, "No command: a name or address has a double quote"));
     assert_true(has(html, "None that RBAC sees"));
+    made.cluster = &clusters[1]; /* without an address */
+    html = look("token_alone", "token.html",
+                token_model(&pool, &frame, &config, &mallory, &made, false));
+    assert_int_equal(count(html, token), 1);
+    assert_false(has(html, "/kubeconfig/"));
 }
 
 /* Every code has words of its own, and a next step; an unknown one too. */
