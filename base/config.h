@@ -110,7 +110,7 @@ struct config {
         char *certificate_authority_file; /* default: outgoing's */
         bool force_authentication;        /* a session at Okta is not enough to sign in */
         struct config_strings acr_values; /* one of them must be met; empty: any */
-        bool user_in_idtoken;
+        bool user_in_idtoken;             /* claims of the id_token count; userinfo is not asked */
         struct config_strings scopes;
         char *claims[USER_ATTRIBUTES]; /* names of the claims */
         char *claim_groups;

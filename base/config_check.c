@@ -25,6 +25,20 @@ static void need(struct check *self, const char *key, const char *value, const c
         COMPLAIN(self, key, "is missing: %s", why);
 }
 
+static bool share_entry(const struct config_strings *a, const struct config_strings *b,
+                        const char **which)
+{
+    for (unsigned i = 0; i < a->count; i++) {
+        for (unsigned j = 0; j < b->count; j++) {
+            if (strcmp(a->entries[i], b->entries[j]) == 0) {
+                *which = a->entries[i];
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* ---- what the blocks need of each other ---- */
 
 static void check_client_auth(struct check *self)
@@ -38,6 +52,19 @@ static void check_client_auth(struct check *self)
     need(self, "oidc.private_key_file", config->oidc.private_key_file, why);
     need(self, "oidc.private_key_id", config->oidc.private_key_id,
          "the provider finds the key by it");
+}
+
+/* The scope without which Okta gives no refresh token. */
+static void check_scopes(struct check *self)
+{
+    static char offline_access[] = "offline_access";
+    static char *wanted[] = {offline_access};
+    const char *which;
+    if (self->config->oidc.user_in_idtoken &&
+        !share_entry(&self->config->oidc.scopes, &(struct config_strings){wanted, 1}, &which))
+        COMPLAIN(self, "oidc.scopes",
+                 "must contain offline_access with user_in_idtoken: groups are learned anew by "
+                 "refreshing Okta's tokens");
 }
 
 static void check_blocks(struct check *self)
@@ -227,20 +254,6 @@ static void check_name(struct check *self, const char *key, const char *name)
                  name);
 }
 
-static bool share_entry(const struct config_strings *a, const struct config_strings *b,
-                        const char **which)
-{
-    for (unsigned i = 0; i < a->count; i++) {
-        for (unsigned j = 0; j < b->count; j++) {
-            if (strcmp(a->entries[i], b->entries[j]) == 0) {
-                *which = a->entries[i];
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 /* Clusters are told apart by their names, their tokens by the audience, their API servers by the name in the
  * client certificate. */
 static void check_pair(struct check *self, unsigned first, unsigned second)
@@ -321,6 +334,7 @@ void config_check(const struct config *config, struct config_problems *problems)
 {
     struct check self = {config, problems};
     check_blocks(&self);
+    check_scopes(&self);
     check_store(&self);
     check_listeners(&self);
     check_control_socket(&self);

@@ -346,8 +346,6 @@ static void fill_oidc(struct fill *self, const struct raw_oidc *raw)
     fill_acr_values(self, &raw->acr_values);
     config->oidc.user_in_idtoken =
         word(self, "user_in_idtoken", raw->user_in_idtoken, booleans) == 1;
-    if (config->oidc.user_in_idtoken)
-        COMPLAIN(self, "user_in_idtoken", "true is not implemented in this version");
     fill_scopes(self, &raw->scopes);
     fill_claims(self, &raw->claims);
 }

@@ -19,6 +19,7 @@
 
 #define DESCRIPTION_MAX    120
 #define TOKEN_FIELD_MAX    16384
+#define ID_TOKEN_MAX       65536 /* as token/jwt.c takes it: thousands of groups */
 #define LONGEST_LIFETIME_S (10 * INT64_C(365) * 86400)
 
 const char *okta_outcome_name(enum okta_outcome outcome)
@@ -268,9 +269,9 @@ static bool read_object(h2o_mem_pool_t *pool, const struct fetch_result *result,
 }
 
 /* Printable ASCII without spaces: what can stand in a header and a form (RFC 6749 appendix A). */
-static bool is_token_text(h2o_iovec_t value)
+static bool is_token_text(h2o_iovec_t value, size_t max)
 {
-    if (value.len == 0 || value.len > TOKEN_FIELD_MAX)
+    if (value.len == 0 || value.len > max)
         return false;
     for (size_t i = 0; i < value.len; i++) {
         if (value.base[i] <= ' ' || value.base[i] > '~')
@@ -279,18 +280,24 @@ static bool is_token_text(h2o_iovec_t value)
     return true;
 }
 
+struct token_field {
+    const char *key;
+    bool required;
+    size_t max;
+};
+
 /* Moves the string out of the tree: what stays there is wiped. */
-static bool take_secret(const struct json *object, const char *key, bool required,
+static bool take_secret(const struct json *object, const struct token_field *field,
                         struct secret *out, struct error *err)
 {
     h2o_iovec_t value = {NULL, 0};
-    if (!(required ? json_string(object, key, &value, err)
-                   : json_optional_string(object, key, &value, err)))
+    if (!(field->required ? json_string(object, field->key, &value, err)
+                          : json_optional_string(object, field->key, &value, err)))
         return false;
     if (value.base == NULL)
         return true;
-    if (!is_token_text(value))
-        return error_set(err, ERROR_BAD_INPUT, "%s is not a token", key);
+    if (!is_token_text(value, field->max))
+        return error_set(err, ERROR_BAD_INPUT, "%s is not a token, or too long", field->key);
     secret_set(out, value.base, value.len);
     explicit_bzero(value.base, value.len);
     return true;
@@ -299,13 +306,16 @@ static bool take_secret(const struct json *object, const char *key, bool require
 static bool read_tokens(const struct json *object, int64_t asked_wall_ms,
                         struct provider_tokens *out, struct error *err)
 {
+    static const struct token_field access = {"access_token", true, TOKEN_FIELD_MAX};
+    static const struct token_field refresh = {"refresh_token", false, TOKEN_FIELD_MAX};
+    static const struct token_field id = {"id_token", false, ID_TOKEN_MAX};
     h2o_iovec_t type;
     int64_t expires_in_s = 300; /* RFC 6749 leaves it open; Okta always says it */
     if (!json_string(object, "token_type", &type, err) ||
         !json_optional_int(object, "expires_in", &expires_in_s, err) ||
-        !take_secret(object, "access_token", true, &out->access_token, err) ||
-        !take_secret(object, "refresh_token", false, &out->refresh_token, err) ||
-        !take_secret(object, "id_token", false, &out->id_token, err))
+        !take_secret(object, &access, &out->access_token, err) ||
+        !take_secret(object, &refresh, &out->refresh_token, err) ||
+        !take_secret(object, &id, &out->id_token, err))
         return false;
     if (strcasecmp(type.base, "Bearer") != 0)
         return error_set(err, ERROR_BAD_INPUT, "token_type is not Bearer");

@@ -127,11 +127,13 @@ void call_finish(struct okta_call *self)
 void call_fail(struct okta_call *self, const struct answer *answer)
 {
     leave_home(self);
-    discard_tokens(self);
+    if (!self->keeps_tokens)
+        discard_tokens(self);
     self->failure = *answer;
     self->result = (struct okta_result){.answer = answer->answer,
                                         .error = answer->error,
                                         .code = self->failure.code,
+                                        .tokens = self->keeps_tokens ? &self->tokens : NULL,
                                         .asked_mono_ms = self->result.asked_mono_ms,
                                         .asked_wall_ms = self->result.asked_wall_ms};
     answer_asker(self);

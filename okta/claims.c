@@ -6,22 +6,6 @@
 
 #include "base/text.h"
 
-/* {NULL, 0}: nowhere. *from is the object that had it. */
-static bool find_string(const struct claims_sources *sources, const char *name, h2o_iovec_t *out,
-                        const struct json **from, struct error *err)
-{
-    const struct json *const objects[] = {sources->userinfo, sources->id_token};
-    *out = h2o_iovec_init(NULL, 0);
-    for (size_t i = 0; i < 2 && out->base == NULL; i++) {
-        if (objects[i] == NULL)
-            continue;
-        if (!json_optional_string(objects[i], name, out, err))
-            return false;
-        *from = objects[i];
-    }
-    return true;
-}
-
 /* The claim beside the email counts, and only where it is JSON's true. */
 static bool is_verified(const struct json *object)
 {
@@ -29,19 +13,18 @@ static bool is_verified(const struct json *object)
     return verified != NULL && verified->type == JSON_BOOL && verified->boolean;
 }
 
-static bool map_attributes(const struct config *config, const struct claims_sources *sources,
+static bool map_attributes(const struct config *config, const struct json *object,
                            struct user_claims *out, struct error *err)
 {
     for (int i = 0; i < USER_ATTRIBUTES; i++) {
-        h2o_iovec_t value;
-        const struct json *from = NULL;
+        h2o_iovec_t value = {NULL, 0};
         if (config->oidc.claims[i] == NULL)
             continue;
-        if (!find_string(sources, config->oidc.claims[i], &value, &from, err))
+        if (!json_optional_string(object, config->oidc.claims[i], &value, err))
             return false;
         out->attributes[i] = value.base;
         if (i == USER_EMAIL && value.base != NULL)
-            out->email_verified = is_verified(from);
+            out->email_verified = is_verified(object);
     }
     return true;
 }
@@ -81,25 +64,23 @@ static bool map_groups(h2o_mem_pool_t *pool, const char *name, const struct json
     return true;
 }
 
-static bool judge_subject(const struct json *userinfo, const char *subject, struct error *err)
+static bool judge_subject(const struct json *object, const char *subject, struct error *err)
 {
     h2o_iovec_t sub;
-    if (!json_string(userinfo, "sub", &sub, err))
+    if (!json_string(object, "sub", &sub, err))
         return false;
     if (!iovec_equal(sub, subject))
-        return error_set(err, ERROR_REJECTED, "userinfo is somebody else's");
+        return error_set(err, ERROR_REJECTED, "sub is somebody else's");
     return true;
 }
 
 bool claims_map(h2o_mem_pool_t *pool, const struct config *config,
-                const struct claims_sources *sources, struct user_claims *out, struct error *err)
+                const struct claims_source *source, struct user_claims *out, struct error *err)
 {
-    const struct json *userinfo = sources->userinfo;
-    struct user_claims mapped = {.uid = text_dup(pool, sources->subject)};
-    if ((userinfo != NULL && !judge_subject(userinfo, sources->subject, err)) ||
-        !map_attributes(config, sources, &mapped, err) ||
-        !map_groups(pool, config->oidc.claim_groups,
-                    userinfo != NULL ? userinfo : sources->id_token, &mapped, err))
+    struct user_claims mapped = {.uid = text_dup(pool, source->subject)};
+    if (!judge_subject(source->object, source->subject, err) ||
+        !map_attributes(config, source->object, &mapped, err) ||
+        !map_groups(pool, config->oidc.claim_groups, source->object, &mapped, err))
         return false;
     *out = mapped;
     return true;

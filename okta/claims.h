@@ -11,14 +11,13 @@
 #include "base/json.h"
 #include "base/user.h"
 
-struct claims_sources {
-    const char *subject;         /* the verified sub; userinfo's must be the same */
-    const struct json *userinfo; /* NULL: not asked (oidc.user_in_idtoken) */
-    const struct json *id_token; /* may be NULL */
+struct claims_source {
+    const char *subject;       /* the verified sub; the object's must be the same */
+    const struct json *object; /* userinfo, or an id_token's claims (oidc.user_in_idtoken) */
 };
-/* What userinfo lacks is filled in from the id_token, but for the groups: those are one source's alone,
- * userinfo's where there is one. Everything in out lives in pool or in the trees. BAD_INPUT: a claim has a
- * wrong type; REJECTED: userinfo is somebody else's. */
+/* All of a person is in that one object: what it lacks is not there, so that each question is answered in the
+ * same way. Everything in out lives in pool or in the tree. BAD_INPUT: a claim has a wrong type; REJECTED: the
+ * object is somebody else's. */
 MUST_CHECK bool claims_map(h2o_mem_pool_t *pool, const struct config *config,
-                           const struct claims_sources *sources, struct user_claims *out,
+                           const struct claims_source *source, struct user_claims *out,
                            struct error *err);

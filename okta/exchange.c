@@ -1,30 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A sign-in: the code for tokens, the id_token verified, userinfo asked. A code is redeemed once at most
- * (D2): nothing here is tried again. */
+ * A sign-in: the code for tokens, the id_token verified, userinfo asked unless oidc.user_in_idtoken says that all
+ * is in the id_token. A code is redeemed once at most (D2): nothing here is tried again. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "claims.h"
 #include "http/web.h"
 #include "okta_private.h"
 
-#define TOKEN_ANSWER_MAX 65536
+/* oidc.user_in_idtoken: all that counts is in the token answer. Without a refresh token it could never be learned
+ * anew. */
+static bool learn(struct okta_call *self, struct answer *answer)
+{
+    const struct claims_source source = {self->expected_sub, self->id_claims};
+    struct error err;
+    if (self->tokens.refresh_token.len == 0)
+        return answer_set(answer, OKTA_UNKNOWN, OUTCOME_REFUSED, "no_refresh_token",
+                          "the answer has no refresh token, which oidc.user_in_idtoken needs");
+    if (!claims_map(&self->pool, self->okta->config, &source, &self->claims, &err))
+        return answer_malformed(answer, &err);
+    if (!self->claims.groups_present) /* Okta may put groups into userinfo alone */
+        log_warn("okta id_token without groups", LOG_STR("uid", self->expected_sub),
+                 LOG_STR("claim", self->okta->config->oidc.claim_groups));
+    return true;
+}
 
 static void on_verified(struct okta_call *self)
 {
+    struct answer answer = {.outcome = OUTCOME_OK};
     if (!self->okta->config->oidc.user_in_idtoken) {
+        okta_count(self->okta, self->endpoint, OUTCOME_OK);
         userinfo_ask(self, secret_iovec(&self->tokens.access_token));
-        return;
-    }
-    const struct claims_sources sources = {self->expected_sub, NULL, self->id_claims};
-    struct error err;
-    if (claims_map(&self->pool, self->okta->config, &sources, &self->claims, &err)) {
+    } else if (call_judged(self, learn(self, &answer), &answer)) {
         call_finish(self);
-        return;
     }
-    struct answer no;
-    answer_malformed(&no, &err);
-    call_fail(self, &no);
 }
 
 static void on_answer(struct okta_call *self, const struct fetch_result *result)
@@ -36,7 +46,7 @@ static void on_answer(struct okta_call *self, const struct fetch_result *result)
         good = answer_set(&answer, OKTA_UNKNOWN, OUTCOME_MALFORMED, "malformed",
                           "the answer has no id_token");
     if (good)
-        id_token_verify(self, on_verified); /* counts */
+        id_token_verify(self, on_verified);
     else
         call_judged(self, false, &answer);
 }

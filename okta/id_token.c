@@ -131,6 +131,20 @@ bool id_token_judge(const struct json *claims, const struct id_token_rules *rule
     return true;
 }
 
+bool id_token_is_new(const struct json *claims, int64_t asked_s, struct error *err)
+{
+    int64_t issued_s;
+    bool good = json_int(claims, "iat", &issued_s, err);
+    if (good && issued_s < asked_s - ID_TOKEN_SKEW_S)
+        good = error_set(err, ERROR_REJECTED,
+                         "it was issued %lld s before it was asked for (is this machine's clock "
+                         "right?)",
+                         (long long)(asked_s - issued_s));
+    if (!good && err != NULL)
+        err->kind = ERROR_REJECTED;
+    return good || error_prefix(err, "id_token");
+}
+
 /* ---- demands of the config ---- */
 
 static bool is_fresh(const struct json *claims, int64_t begun_s, struct error *err)

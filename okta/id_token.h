@@ -33,5 +33,8 @@ struct id_token_demands {
 /* REJECTED otherwise, with a code for page and log. */
 MUST_CHECK bool id_token_meets(const struct json *claims, const struct id_token_demands *demands,
                                const char **code, struct error *err);
+/* OIDC Core 12.2: the id_token of a refresh is issued for it. One that was issued before asked_s says what was true
+ * before. REJECTED otherwise. */
+MUST_CHECK bool id_token_is_new(const struct json *claims, int64_t asked_s, struct error *err);
 /* 1 to 255 printable ASCII characters without spaces. */
 bool subject_acceptable(h2o_iovec_t subject);

@@ -129,9 +129,15 @@ void okta_note_rate(struct okta *self, enum okta_endpoint endpoint,
         atomic_store_explicit(&rate->remaining, note.remaining, memory_order_relaxed);
 }
 
+bool okta_user_in_idtoken(const struct okta *self)
+{
+    return atomic_load_explicit(&self->user_in_idtoken, memory_order_relaxed);
+}
+
 bool okta_may_ask(struct okta *self, bool urgent)
 {
-    return budget_take(&self->rates[BUCKET_USERINFO].budget, urgent, clock_mono_ms());
+    enum okta_bucket bucket = okta_user_in_idtoken(self) ? BUCKET_TOKEN : BUCKET_USERINFO;
+    return budget_take(&self->rates[bucket].budget, urgent, clock_mono_ms());
 }
 
 /* ---- status ---- */
@@ -215,6 +221,7 @@ void okta_renew(struct okta *self, struct okta_settings *settings)
         atomic_fetch_add(&self->epoch, 1); /* what was asked in between knows the old provider */
     self->closed = false;
     self->config = settings->auth.config;
+    atomic_store(&self->user_in_idtoken, self->config->oidc.user_in_idtoken);
     client_auth_dispose(&self->auth);
     self->auth = settings->auth;
     settings->auth = (struct client_auth){0}; /* taken over */
@@ -245,6 +252,7 @@ bool okta_new(const struct config *config, const char *redirect_uri, struct fetc
                           .home = home,
                           .auth = auth,
                           .boot.run = on_boot};
+    atomic_init(&self->user_in_idtoken, config->oidc.user_in_idtoken);
     pthread_mutex_init(&self->status_lock, NULL);
     h2o_linklist_init_anchor(&self->calls);
     h2o_linklist_init_anchor(&self->revocations);

@@ -57,8 +57,9 @@ struct okta_result {
     struct error error; /* why, where the answer is not OKTA_OK; fit for a log and a page */
     const char *
         code; /* Okta's error code or a word of ours ("timeout", "invalid_grant"); never NULL but on OK */
-    const char *url;                  /* of okta_authorize_url */
-    const struct user_claims *claims; /* of okta_sign_in and okta_userinfo */
+    const char *url; /* of okta_authorize_url */
+    const struct user_claims
+        *claims; /* of okta_sign_in and okta_userinfo; of okta_refresh with oidc.user_in_idtoken */
     struct provider_tokens
         *tokens; /* of okta_sign_in and okta_refresh; the callback may take the secrets out */
     int64_t asked_mono_ms; /* when the question for the claims was sent */
@@ -87,14 +88,17 @@ struct okta_callback { /* strings are copied */
     const char *nonce;
     int64_t begun_wall_ms; /* the attempt's begin, for oidc.force_authentication */
 };
-/* Exchanges the code, verifies the id_token (D13-D17), asks userinfo (sub must match). */
+/* Exchanges the code, verifies the id_token (D13-D17), asks userinfo (sub must match), but with
+ * oidc.user_in_idtoken, where the id_token says it all and a refresh token must come along. */
 struct okta_call *okta_sign_in(struct okta *self, struct loop *asker,
                                const struct okta_callback *params, okta_cb cb, void *ctx);
 struct okta_call *okta_userinfo(struct okta *self, struct loop *asker, h2o_iovec_t access_token,
                                 const char *expected_sub, okta_cb cb, void *ctx);
 /* tokens has access_token, its expiry, and refresh_token (the old one where Okta sent no new one); a new
  * id_token, where there is one, is verified and must have the same sub, else the answer is OKTA_UNKNOWN. Where
- * there is none, or its key can't be had now, id_token is empty: keep the one you have. */
+ * there is none, or its key can't be had now, id_token is empty: keep the one you have.
+ * With oidc.user_in_idtoken the claims come from that new id_token (OIDC Core 12.2). Where it says nothing the answer
+ * is OKTA_UNKNOWN, and tokens is set all the same: keep them, the ones you have may be void. */
 struct okta_call *okta_refresh(struct okta *self, struct loop *asker, h2o_iovec_t refresh_token,
                                const char *expected_sub, okta_cb cb, void *ctx);
 /* Revokes at Okta (RFC 7009). cb may be NULL, asker too then: it is tried up to 3 times, a failure is one log
@@ -102,6 +106,8 @@ struct okta_call *okta_refresh(struct okta *self, struct loop *asker, h2o_iovec_
 struct okta_call *okta_revoke(struct okta *self, struct loop *asker, h2o_iovec_t refresh_token,
                               okta_cb cb, void *ctx);
 
+/* oidc.user_in_idtoken: identities are asked for by okta_refresh, and okta_userinfo is not for use. From any thread. */
+bool okta_user_in_idtoken(const struct okta *self);
 /* Whether a question about an identity may be asked now, by the budget that Okta's rate limit leaves, and
  * counts it. urgent: somebody waits for the answer. From any thread; never blocks. */
 bool okta_may_ask(struct okta *self, bool urgent);

@@ -33,7 +33,8 @@ enum okta_endpoint {
 /* Okta counts requests in buckets; these two are the ones that we fill. */
 enum okta_bucket { BUCKET_TOKEN, BUCKET_USERINFO, BUCKETS };
 
-#define DOCUMENT_TIMEOUT_MS 5000 /* of discovery and of keys, each */
+#define DOCUMENT_TIMEOUT_MS 5000   /* of discovery and of keys, each */
+#define TOKEN_ANSWER_MAX    131072 /* bytes: an id_token with many groups, and the rest */
 
 struct loading { /* discovery and keys, one after the other; discovery.c */
     bool running;
@@ -57,7 +58,8 @@ struct okta {
     char *redirect_uri;
     struct fetcher *fetcher;
     struct loop *home;
-    struct client_auth auth; /* for the token and revocation endpoints */
+    struct client_auth auth;     /* for the token and revocation endpoints */
+    atomic_bool user_in_idtoken; /* the config's, for other threads */
     struct counter *requests[ENDPOINTS][OUTCOMES];
     struct okta_rate {
         atomic_int_fast64_t remaining; /* as the last answer said; -1: none did */
@@ -121,6 +123,7 @@ struct okta_call {
 
     /* the answer */
     struct json *id_claims; /* of the id_token, once it is verified */
+    bool keeps_tokens;      /* they are the asker's even if the call fails */
     struct answer failure;
     struct provider_tokens tokens;
     struct user_claims claims;
@@ -182,8 +185,9 @@ void okta_set_trouble(struct okta *self, const char *text); /* "": none */
 void okta_set_discovered(struct okta *self);
 
 /* ---- steps that several questions share ---- */
-/* Verifies tokens.id_token: sets id_claims and expected_sub, counts, then goes on with verified; else the call
- * fails. */
+/* Verifies tokens.id_token: sets id_claims and expected_sub, then goes on with verified, which counts; else counts, and the
+ * call fails. A refresh whose id_token can't be judged, as its key can't be had, goes on without id_token and
+ * id_claims. */
 void id_token_verify(struct okta_call *self, void (*verified)(struct okta_call *self));
 /* Asks userinfo about expected_sub with an access token; sets claims and finishes the call, or fails it. */
 void userinfo_ask(struct okta_call *self, h2o_iovec_t access_token);

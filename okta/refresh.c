@@ -1,13 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The refresh grant. Scope is left out, which means "as granted" (RFC 6749 section 6): asking for more than was
- * granted would be refused. Only Okta's own no ends a session (answers.c). */
+ * granted would be refused. Only Okta's own no ends a session (answers.c).
+ *
+ * With oidc.user_in_idtoken the refreshed id_token says who a person is now. Where it does not, nothing is known,
+ * but the tokens are kept: the refresh token among them may be the only one that is still good. */
 #include "base/clock.h"
 #include "base/text.h"
+#include "claims.h"
 #include "http/web.h"
+#include "id_token.h"
 #include "okta_private.h"
 
-#define TOKEN_ANSWER_MAX 65536
+/* The tokens are good from here on. */
+static void conclude(struct okta_call *self, bool good, const struct answer *answer)
+{
+    self->keeps_tokens = true;
+    if (call_judged(self, good, answer))
+        call_finish(self);
+}
+
+static void conclude_without_id_token(struct okta_call *self, const char *code, const char *why)
+{
+    struct answer answer = {.outcome = OUTCOME_OK};
+    bool good = !self->okta->config->oidc.user_in_idtoken;
+    if (!good)
+        answer_set(&answer, OKTA_UNKNOWN, OUTCOME_MALFORMED, code, "%s", why);
+    conclude(self, good, &answer);
+}
+
+static bool learn(struct okta_call *self, struct answer *answer)
+{
+    const struct claims_source source = {self->expected_sub, self->id_claims};
+    struct error err;
+    if (!id_token_is_new(self->id_claims, self->asked_wall_ms / 1000, &err) ||
+        !claims_map(&self->pool, self->okta->config, &source, &self->claims, &err))
+        return answer_malformed(answer, &err);
+    self->result.asked_mono_ms = self->asked_mono_ms;
+    self->result.asked_wall_ms = self->asked_wall_ms;
+    return true;
+}
+
+static void on_verified(struct okta_call *self)
+{
+    struct answer answer = {.outcome = OUTCOME_OK};
+    if (self->id_claims == NULL)
+        conclude_without_id_token(self, "unknown_key",
+                                  "the id_token's key is not among Okta's, as far as we know them");
+    else
+        conclude(self, !self->okta->config->oidc.user_in_idtoken || learn(self, &answer), &answer);
+}
 
 static void on_answer(struct okta_call *self, const struct fetch_result *result)
 {
@@ -20,9 +62,9 @@ static void on_answer(struct okta_call *self, const struct fetch_result *result)
     if (self->tokens.refresh_token.len == 0) /* persistent: Okta may leave it out */
         secret_set(&self->tokens.refresh_token, self->credential.base, self->credential.len);
     if (self->tokens.id_token.len != 0)
-        id_token_verify(self, call_finish); /* counts */
-    else if (call_judged(self, true, &answer))
-        call_finish(self);
+        id_token_verify(self, on_verified);
+    else
+        conclude_without_id_token(self, "no_id_token", "the answer has no id_token");
 }
 
 static void ask(struct okta_call *self)

@@ -19,8 +19,8 @@ static bool judge(struct okta_call *self, const struct fetch_result *result, str
             answer->answer = OKTA_UNKNOWN;
         return false;
     }
-    const struct claims_sources sources = {self->expected_sub, userinfo, self->id_claims};
-    if (claims_map(&self->pool, self->okta->config, &sources, &self->claims, &err))
+    const struct claims_source source = {self->expected_sub, userinfo};
+    if (claims_map(&self->pool, self->okta->config, &source, &self->claims, &err))
         return true;
     if (err.kind == ERROR_REJECTED)
         return answer_set(answer, self->signing_in ? OKTA_NO : OKTA_UNKNOWN, OUTCOME_MALFORMED,

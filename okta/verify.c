@@ -17,8 +17,8 @@ static void refuse(struct okta_call *self, const char *code, const struct error 
     call_judged(self, false, &no);
 }
 
-/* The keys can't be had right now. A refresh goes on without its id_token, which only serves as a hint at sign-out: the
- * refresh token that came with it may be the only one that is still good. */
+/* The keys can't be had right now. A refresh goes on without its id_token: the refresh token that came with it
+ * may be the only one that is still good. */
 static void go_without_keys(struct okta_call *self)
 {
     if (self->signing_in) {
@@ -28,10 +28,10 @@ static void go_without_keys(struct okta_call *self)
         call_judged(self, false, &unknown);
         return;
     }
-    log_warn("okta id_token left out", LOG_STR("reason", "its key is unknown"),
-             LOG_STR("uid", self->expected_sub));
+    if (!self->okta->config->oidc.user_in_idtoken) /* else the failure says so */
+        log_warn("okta id_token left out", LOG_STR("reason", "its key is unknown"),
+                 LOG_STR("uid", self->expected_sub));
     secret_dispose(&self->tokens.id_token);
-    okta_count(self->okta, self->endpoint, OUTCOME_OK);
     self->verified(self);
 }
 
@@ -57,7 +57,6 @@ static void judge_claims(struct okta_call *self)
         refuse(self, code, &err);
         return;
     }
-    okta_count(self->okta, self->endpoint, OUTCOME_OK);
     self->verified(self);
 }
 

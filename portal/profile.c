@@ -45,16 +45,21 @@ static void add_attributes(h2o_mem_pool_t *pool, struct json *model,
     json_add_string(pool, model, "refusal", identity->refusal);
 }
 
-static void explain_groups(h2o_mem_pool_t *pool, struct json *model,
+static void explain_groups(h2o_mem_pool_t *pool, struct json *model, const struct config *config,
                            const struct identity *identity)
 {
     int64_t unused = (int64_t)identity->groups_unused;
     json_add_bool(pool, model, "suspicious", identity->groups_suspicious);
     if (!identity->groups_present)
-        json_add_string(pool, model, "none",
-                        "Okta sent no groups claim, so clusters see you without any group. If you "
-                        "do have groups in Okta, whoever runs Postern should look at the groups "
-                        "claim of its app there.");
+        json_add_string(
+            pool, model, "none",
+            text_format(pool,
+                        "Okta sent no groups claim%s, so clusters see you without any group. If "
+                        "you do have groups in Okta, whoever runs Postern should look at the "
+                        "groups claim of its app there.",
+                        config->oidc.user_in_idtoken ? " in the id_token, which is where this "
+                                                       "portal reads groups from"
+                                                     : ""));
     else if (identity->group_count == 0)
         json_add_string(pool, model, "none", "None. Clusters see you, but without any Okta group.");
     if (unused > 0)
@@ -78,7 +83,7 @@ struct json *profile_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
     add_attributes(pool, model, identity);
     page_add_groups(pool, model, identity->groups, identity->group_count);
     page_add_time(pool, model, "learned", identity->learned_wall_ms, now_ms);
-    explain_groups(pool, model, identity);
+    explain_groups(pool, model, config, identity);
     page_add_time(pool, model, "created", login->created_ms, now_ms);
     page_add_time(pool, model, "idle_ends", login->idle_ends_ms, now_ms);
     page_add_time(pool, model, "ends", login->ends_ms, now_ms);

@@ -98,6 +98,13 @@ static const struct meaning meanings[] = {
       .todo =
           "Whoever runs Postern can mend that: the app needs the grant types Authorization Code "
           "and Refresh Token."}},
+    {"no_refresh_token", /* ours: oidc.user_in_idtoken */
+     SIGN_IN_OKTA_FAILED,
+     {.status = 502,
+      .title = "Okta's answer lacks a token",
+      .what = "This portal keeps your groups up to date with a refresh token, and Okta gave none.",
+      .todo = "Whoever runs Postern can mend that: the app in Okta needs the grant type Refresh "
+              "Token and the scope offline_access."}},
     {"invalid_client",
      SIGN_IN_OKTA_FAILED,
      {.status = 502,

@@ -97,11 +97,11 @@ static void check_identity(const struct world *world, const struct json *userinf
 
 static void judge(h2o_mem_pool_t *pool, const struct world *world, const struct json *userinfo)
 {
-    const struct claims_sources sources = {SUBJECT, userinfo, NULL};
+    const struct claims_source source = {SUBJECT, userinfo};
     struct user_claims claims;
     struct error err = {0};
     h2o_iovec_t sub = {NULL, 0};
-    if (!claims_map(pool, world->config, &sources, &claims, &err)) {
+    if (!claims_map(pool, world->config, &source, &claims, &err)) {
         assert(err.kind == ERROR_BAD_INPUT || err.kind == ERROR_REJECTED);
         fuzz_check_error(&err);
         return;

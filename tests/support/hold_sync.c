@@ -1,7 +1,8 @@
 /* Preloaded into postern: fdatasync and fsync wait for as long as the file named by HOLD_SYNC exists.
- * While one waits, the file HOLD_SYNC.waiting says so. */
+ * While one waits, the file HOLD_SYNC.waiting says so. While the file HOLD_SYNC.fail exists they fail. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,18 +23,26 @@ static void hold(void)
     unlink(waiting);
 }
 
-int fdatasync(int fd)
+static int synced(const char *name, int fd)
 {
-    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    const char *file = getenv("HOLD_SYNC");
+    char fail[4096];
 
     hold();
+    if (file != NULL && snprintf(fail, sizeof(fail), "%s.fail", file) > 0 && access(fail, F_OK) == 0) {
+        errno = EIO;
+        return -1;
+    }
     return real(fd);
+}
+
+int fdatasync(int fd)
+{
+    return synced("fdatasync", fd);
 }
 
 int fsync(int fd)
 {
-    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-
-    hold();
-    return real(fd);
+    return synced("fsync", fd);
 }

@@ -26,6 +26,7 @@ struct plan { /* for one path; under okta_lock */
     const char *type;
     char *body;     /* malloc'ed */
     bool hold;      /* answers wait for scripted_release */
+    bool exhausted; /* answers say that the rate limit is used up for a minute */
     unsigned asked; /* so far */
     char form[8192], authorization[8192];
 };
@@ -74,6 +75,13 @@ static inline void plan_hold(const char *path, bool hold)
     pthread_mutex_unlock(&scripted_lock);
 }
 
+static inline void plan_exhaust(const char *path)
+{
+    pthread_mutex_lock(&scripted_lock);
+    plan_of(path)->exhausted = true;
+    pthread_mutex_unlock(&scripted_lock);
+}
+
 static inline unsigned plan_asked(const char *path)
 {
     pthread_mutex_lock(&scripted_lock);
@@ -111,11 +119,20 @@ static inline void plans_reset(void)
 
 /* ---- the server ---- */
 
+static inline void scripted_header(h2o_req_t *req, const char *name, const char *value)
+{
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name, strlen(name), 0, name,
+                          text_dup(&req->pool, value), strlen(value));
+}
+
 static inline void scripted_send(h2o_req_t *req, const struct plan *plan)
 {
-    static const char remaining[] = "x-rate-limit-remaining";
-    h2o_add_header_by_str(&req->pool, &req->res.headers, remaining, sizeof(remaining) - 1, 0,
-                          remaining, H2O_STRLIT("41"));
+    scripted_header(req, "x-rate-limit-remaining", plan->exhausted ? "0" : "41");
+    if (plan->exhausted) {
+        scripted_header(req, "x-rate-limit-limit", "600");
+        scripted_header(req, "x-rate-limit-reset",
+                        text_format(&req->pool, "%lld", (long long)time(NULL) + 60));
+    }
     web_send(req, plan->status, plan->type, iovec_of(plan->body != NULL ? plan->body : ""));
 }
 

@@ -177,7 +177,8 @@ static inline void on_result(void *ctx, struct okta_result *result)
         provider_tokens_copy(&self->tokens, result->tokens);
     if (result->claims != NULL) {
         self->group_count = result->claims->group_count;
-        self->name = text_dup(&self->pool, result->claims->attributes[USER_DISPLAY_NAME]);
+        const char *name = result->claims->attributes[USER_DISPLAY_NAME];
+        self->name = name != NULL ? text_dup(&self->pool, name) : NULL;
     }
     if (++self->answered == self->expected)
         loop_stop(self->asker);

@@ -92,16 +92,32 @@ static void test_tokens(void **state)
     provider_tokens_dispose(&tokens);
 }
 
-static void test_huge_token_is_refused(void **state)
+/* Access and refresh tokens go into headers and forms; an id_token may hold thousands of groups. */
+static void test_long_tokens(void **state)
 {
     (void)state;
-    char *body = malloc(20000);
-    snprintf(body, 20000, "{\"token_type\":\"Bearer\",\"access_token\":\"%017000d\"}", 0);
-    struct fetch_result result = {
-        .status = 200, .body = iovec_of(body), .content_type = iovec_of("application/json")};
-    struct provider_tokens tokens = {0};
-    struct answer answer;
-    assert_false(answer_token(&result, &sent, NOW_MS, &tokens, &answer));
+    static const struct {
+        const char *key;
+        int len;
+        bool good;
+    } cases[] = {{"refresh_token", 16384, true},
+                 {"refresh_token", 16385, false},
+                 {"access_token", 16385, false},
+                 {"id_token", 65536, true},
+                 {"id_token", 65537, false}};
+    char *body = malloc(70000);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool access = strcmp(cases[i].key, "access_token") == 0;
+        snprintf(body, 70000, "{\"token_type\":\"Bearer\"%s,\"%s\":\"%0*d\"}",
+                 access ? "" : ",\"access_token\":\"a\"", cases[i].key, cases[i].len, 0);
+        struct fetch_result result = {
+            .status = 200, .body = iovec_of(body), .content_type = iovec_of("application/json")};
+        struct provider_tokens tokens = {0};
+        struct answer answer;
+        if (answer_token(&result, &sent, NOW_MS, &tokens, &answer) != cases[i].good)
+            fail_msg("%s of %d", cases[i].key, cases[i].len);
+        provider_tokens_dispose(&tokens);
+    }
     free(body);
 }
 
@@ -124,7 +140,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_huge_token_is_refused),
+        cmocka_unit_test(test_long_tokens),
         cmocka_unit_test(test_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

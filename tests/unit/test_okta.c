@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The client's flows over real TLS: a home loop on a thread of its own, questions from the test's loop,
- * and a scripted Okta. */
+ * The client's flows over real TLS, but for the refresh (test_okta_refresh.c): a home loop on a thread of its own,
+ * questions from the test's loop, and a scripted Okta. */
 #include "support_okta_client.h"
 
 #include "token/jwt.h"
@@ -149,6 +149,18 @@ static void test_sign_in(void **state)
     expect_metric(self, "postern_okta_rate_remaining{bucket=\"token\"} 41");
 }
 
+/* What userinfo lacks is not taken from the id_token: it would be there until the next question, and gone then. */
+static void test_userinfo_alone_counts(void **state)
+{
+    struct world *self = *state;
+    plan_answer(USERINFO, 200, "{\"sub\":\"" SUBJECT "\",\"groups\":[\"a\"]}");
+    start(self);
+    sign_in(self); /* whose id_token has a name */
+    expect(self, OKTA_OK, NULL);
+    assert_null(self->name);
+    assert_int_equal(self->group_count, 1);
+}
+
 /* D2: a code is redeemed once, whatever comes of it */
 static void test_code_is_not_tried_again(void **state)
 {
@@ -226,18 +238,6 @@ static void test_fresh_token_is_not_old(void **state)
     start(self);
     sign_in(self);
     expect(self, OKTA_UNKNOWN, "http_401");
-}
-
-static void test_user_in_idtoken(void **state)
-{
-    struct world *self = *state;
-    self->config.oidc.user_in_idtoken = true;
-    start(self);
-    sign_in(self);
-    expect(self, OKTA_OK, NULL);
-    assert_string_equal(self->name, "Thin");
-    assert_int_equal(plan_asked(USERINFO), 0);
-    assert_true(self->result.asked_mono_ms > 0);
 }
 
 /* A discovery document that names only what every provider must have. */
@@ -355,7 +355,7 @@ static void test_malformed_keys(void **state)
     expect(self, OKTA_OK, NULL);
 }
 
-/* ---- userinfo, refresh, revoke ---- */
+/* ---- userinfo, revoke ---- */
 
 static void test_userinfo(void **state)
 {
@@ -377,66 +377,6 @@ static void test_userinfo(void **state)
     expect_metric(self, COUNT("userinfo", "rate_limited") "1");
     expect_metric(self, COUNT("userinfo", "token_old") "1");
     expect_metric(self, "postern_okta_rate_remaining{bucket=\"userinfo\"} 41");
-}
-
-static void test_refresh(void **state)
-{
-    struct world *self = *state;
-    plan_answer(TOKEN, 200,
-                "{\"token_type\":\"Bearer\",\"expires_in\":3600,\"access_token\":\"aT.2\"}");
-    start(self);
-    refresh(self);
-    expect(self, OKTA_OK, NULL);
-    assert_string_equal(self->tokens.access_token.bytes, "aT.2");
-    assert_string_equal(self->tokens.refresh_token.bytes, "rT-1"); /* the old one goes on */
-    assert_int_equal(self->tokens.id_token.len, 0);
-    assert_string_equal(plan_form(&self->pool, TOKEN),
-                        "grant_type=refresh_token&refresh_token=rT-1");
-
-    plan_answer(TOKEN, 200,
-                "{\"token_type\":\"Bearer\",\"access_token\":\"aT.3\",\"refresh_token\":\"rT-2\"}");
-    refresh(self);
-    expect(self, OKTA_OK, NULL);
-    assert_string_equal(self->tokens.refresh_token.bytes, "rT-2");
-    expect_metric(self, COUNT("refresh", "ok") "2");
-}
-
-/* design section 6: what counts as a no */
-static void test_refresh_refused(void **state)
-{
-    struct world *self = *state;
-    start(self);
-    plan_answer(TOKEN, 400, "{\"error\":\"invalid_grant\"}");
-    refresh(self);
-    expect(self, OKTA_NO, "invalid_grant");
-    plan_answer(TOKEN, 401, "{\"errorCode\":\"invalid_client\"}");
-    refresh(self);
-    expect(self, OKTA_UNKNOWN, "invalid_client");
-    plan_answer(TOKEN, 429, "{\"error\":\"invalid_grant\"}");
-    refresh(self);
-    expect(self, OKTA_UNKNOWN, "rate_limited");
-}
-
-static void test_refreshed_id_token(void **state)
-{
-    struct world *self = *state;
-    start(self);
-    plan_tokens(self, id_token(self, 0, "k1", NONCE));
-    refresh(self);
-    expect(self, OKTA_OK, NULL);
-    assert_true(self->tokens.id_token.len > 0);
-
-    okta_refresh(self->okta, self->asker, iovec_of("rT-1"), "00u9other", on_result, self);
-    await(self);
-    expect(self, OKTA_UNKNOWN, "id_token_refused");
-
-    /* its key can't be had: the tokens are worth more than the hint */
-    plan_tokens(self, id_token(self, 1, "k2", NONCE));
-    refresh(self);
-    expect(self, OKTA_OK, NULL);
-    assert_int_equal(self->tokens.id_token.len, 0);
-    assert_string_equal(self->tokens.refresh_token.bytes, "rT-1");
-    assert_int_equal(plan_asked(REVOKE), 0); /* a refresh gives nothing back */
 }
 
 static void test_revoke(void **state)
@@ -664,6 +604,7 @@ int main(void)
         TEST(test_wrong_issuer),
         TEST(test_no_usable_keys),
         TEST(test_sign_in),
+        TEST(test_userinfo_alone_counts),
         TEST(test_code_is_not_tried_again),
         TEST(test_code_refused),
         TEST(test_wrong_nonce),
@@ -671,7 +612,6 @@ int main(void)
         TEST(test_wrong_signature),
         TEST(test_userinfo_of_somebody_else),
         TEST(test_fresh_token_is_not_old),
-        TEST(test_user_in_idtoken),
         TEST(test_provider_without_userinfo),
         TEST(test_provider_of_the_barest_kind),
         TEST(test_unknown_kid),
@@ -679,9 +619,6 @@ int main(void)
         TEST(test_keys_not_to_be_had),
         TEST(test_malformed_keys),
         TEST(test_userinfo),
-        TEST(test_refresh),
-        TEST(test_refresh_refused),
-        TEST(test_refreshed_id_token),
         TEST(test_revoke),
         TEST(test_revoke_behind_tries_again),
         TEST(test_stop_with_a_revocation_that_waits),

@@ -276,13 +276,18 @@ static void test_home(void **state)
     assert_true(has(html, "No cluster yet"));
 }
 
-static const char *look_profile(const char *name, const struct identity *from)
+static const char *look_profile_by(const struct config *by, const char *name,
+                                   const struct identity *from)
 {
     struct session_login login = login_of();
     struct identity identity = *from;
     identity.learned_wall_ms = NOW - 12500;
-    return look(name, "profile.html",
-                profile_model(&pool, &frame, &config, &identity, &login, NOW));
+    return look(name, "profile.html", profile_model(&pool, &frame, by, &identity, &login, NOW));
+}
+
+static const char *look_profile(const char *name, const struct identity *from)
+{
+    return look_profile_by(&config, name, from);
 }
 
 static void test_profile(void **state)
@@ -302,7 +307,11 @@ static void test_profile(void **state)
     identity.groups_present = false;
     identity.groups_unused = 0;
     html = look_profile("profile_no_claim", &identity);
-    assert_true(has(html, "Okta sent no groups claim"));
+    assert_true(has(html, "Okta sent no groups claim, so"));
+    struct config by_id_token = config;
+    by_id_token.oidc.user_in_idtoken = true;
+    html = look_profile_by(&by_id_token, "profile_thin_id_token", &identity);
+    assert_true(has(html, "Okta sent no groups claim in the id_token"));
     identity = crowd();
     html = look_profile("profile_many", &identity);
     assert_int_equal(count(html, "<bdi>k8s-team-"), 300);
