@@ -73,6 +73,9 @@ struct web_form {
 MUST_CHECK bool web_form_parse(h2o_mem_pool_t *pool, h2o_iovec_t encoded, struct web_form *out,
                                struct error *err);
 h2o_iovec_t web_form_value(const struct web_form *form, const char *name); /* {NULL, 0}: absent */
+/* One name or value of a form: NUL-terminated, in pool. BAD_INPUT as above. */
+MUST_CHECK bool web_form_decode(h2o_mem_pool_t *pool, h2o_iovec_t encoded, h2o_iovec_t *out,
+                                struct error *err);
 /* Adds "name=value" to out, percent-encoded, with '&' before it where out is not empty. */
 void web_form_add(struct text *out, const char *name, h2o_iovec_t value);
 void web_url_encode(struct text *out,

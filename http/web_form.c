@@ -8,7 +8,7 @@
 
 #define MAX_FIELDS 64
 
-static bool decode(h2o_mem_pool_t *pool, h2o_iovec_t encoded, h2o_iovec_t *out, struct error *err)
+bool web_form_decode(h2o_mem_pool_t *pool, h2o_iovec_t encoded, h2o_iovec_t *out, struct error *err)
 {
     char *bytes = h2o_mem_alloc_pool(pool, encoded.len + 1);
     size_t len = 0;
@@ -40,7 +40,8 @@ static bool parse_field(h2o_mem_pool_t *pool, h2o_iovec_t encoded, struct web_fi
     h2o_iovec_t value = encoded, name = web_take(&value, '='); /* without '=': an empty value */
     if (name.len == 0)
         return error_set(err, ERROR_BAD_INPUT, "form: a field has no name");
-    return decode(pool, name, &out->name, err) && decode(pool, value, &out->value, err);
+    return web_form_decode(pool, name, &out->name, err) &&
+           web_form_decode(pool, value, &out->value, err);
 }
 
 static bool has_field(const struct web_form *form, h2o_iovec_t name)

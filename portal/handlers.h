@@ -15,8 +15,12 @@ int home(void *ctx, h2o_req_t *req, h2o_iovec_t rest);           /* GET / */
 int profile(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /profile */
 int token_make(void *ctx, h2o_req_t *req, h2o_iovec_t cluster);  /* POST /tokens/<cluster> */
 int kubeconfig_send(void *ctx, h2o_req_t *req,
-                    h2o_iovec_t cluster);                   /* POST /kubeconfig/<cluster> */
-int keys_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* GET /keys */
+                    h2o_iovec_t cluster);                          /* POST /kubeconfig/<cluster> */
+int issuer_discovery(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* issuer_is_discovery's GETs */
+int issuer_token(void *ctx, h2o_req_t *req, h2o_iovec_t rest);     /* POST /token */
+int issuer_userinfo(void *ctx, h2o_req_t *req, h2o_iovec_t rest);  /* GET, POST /userinfo */
+int issuer_revoke(void *ctx, h2o_req_t *req, h2o_iovec_t rest);    /* POST /revoke */
+int keys_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /keys */
 
 /* ---- what pages show ---- */
 struct json *home_model(h2o_mem_pool_t *pool, const struct page_frame *frame,

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "handlers.h"
 #include "http/web.h"
+#include "issuer.h"
 
 /* Ten minutes of 27 sign-ins a second; beyond, people have less than ten minutes (used.c). */
 #define REMEMBER_USED 16384
@@ -60,6 +61,7 @@ static struct portal *make(const struct portal_parts *parts, struct used_attempt
         .parts = *parts, .frame = {.site = parts->config->portal.title}, .used = used};
     assets_init(&self->frame.assets);
     add_counters(self);
+    self->issuer = issuer_tally_new(parts->metrics);
     return self;
 }
 
@@ -82,6 +84,7 @@ void portal_free(struct portal *self)
     if (self->owns_used)
         used_attempts_free(self->used);
     free(self->tokens_issued);
+    free(self->issuer);
     free(self);
 }
 
@@ -97,20 +100,30 @@ static int show_asset(void *ctx, h2o_req_t *req, h2o_iovec_t name)
 
 struct address {
     struct web_route route;
-    bool acts; /* a GET that changes something: no business of HEAD or of a prefetch */
+    enum {
+        LOOKS,
+        ACTS, /* a GET that changes something: no business of HEAD or of a prefetch */
+        API,  /* for programs: no page says what is wrong */
+    } kind;
 };
 
 static const struct address addresses[] = {
-    {{"GET", "/", home}, false},
-    {{"GET", "/login", sign_in_begin}, true},
-    {{"GET", "/auth/oidc", sign_in_finish}, true},
-    {{"GET", "/profile", profile}, false},
-    {{"POST", "/tokens/*", token_make}, false},
-    {{"POST", "/kubeconfig/*", kubeconfig_send}, false},
-    {{"POST", "/logout", sign_out}, false},
-    {{"GET", "/keys", keys_show}, false},
-    {{"GET", "/assets/*", show_asset}, false},
+    {{"GET", "/", home}, LOOKS},
+    {{"GET", "/login", sign_in_begin}, ACTS},
+    {{"GET", "/auth/oidc", sign_in_finish}, ACTS},
+    {{"GET", "/profile", profile}, LOOKS},
+    {{"POST", "/tokens/*", token_make}, LOOKS},
+    {{"POST", "/kubeconfig/*", kubeconfig_send}, LOOKS},
+    {{"POST", "/logout", sign_out}, LOOKS},
+    {{"GET", "/keys", keys_show}, API},
+    {{"POST", "/token", issuer_token}, API},
+    {{"GET", "/userinfo", issuer_userinfo}, API},
+    {{"POST", "/userinfo", issuer_userinfo}, API},
+    {{"POST", "/revoke", issuer_revoke}, API},
+    {{"GET", "/assets/*", show_asset}, LOOKS},
 };
+
+static const struct address discovery = {{"GET", NULL, issuer_discovery}, API};
 
 static bool path_fits(const char *pattern, h2o_iovec_t path, h2o_iovec_t *rest)
 {
@@ -140,9 +153,15 @@ static void refuse_path(const struct portal *self, h2o_req_t *req)
                                    .todo = "The home page shows what there is."});
 }
 
-static void refuse_method(const struct portal *self, h2o_req_t *req, const char *allowed)
+/* address: one with this path; allowed: every method that it has. */
+static void refuse_method(const struct portal *self, h2o_req_t *req, const struct address *address,
+                          const char *allowed)
 {
-    web_add_header(req, "allow", strcmp(allowed, "GET") == 0 ? "GET, HEAD" : allowed);
+    web_add_header(req, "allow", allowed);
+    if (address->kind == API) {
+        web_problem(req, 405, "Method not allowed", NULL);
+        return;
+    }
     page_trouble(&self->frame, req,
                  &(struct trouble){.status = 405,
                                    .title = "This address can't be opened like that",
@@ -151,32 +170,55 @@ static void refuse_method(const struct portal *self, h2o_req_t *req, const char 
                                    .todo = "Go home and use the button there."});
 }
 
+static bool method_fits(h2o_req_t *req, const struct web_route *route)
+{
+    return web_method_is(req, route->method) ||
+           (web_method_is(req, "HEAD") && strcmp(route->method, "GET") == 0);
+}
+
 static int serve(const struct address *address, struct portal *self, h2o_req_t *req,
                  h2o_iovec_t rest)
 {
-    const struct web_route *route = &address->route;
-    bool is_head = web_method_is(req, "HEAD") && strcmp(route->method, "GET") == 0;
-    if (!is_head && !web_method_is(req, route->method)) {
-        refuse_method(self, req, route->method);
-        return 0;
-    }
-    if (address->acts && is_prefetch(req)) {
+    if (address->kind == ACTS && is_prefetch(req)) {
         /* A browser drops a prefetched error, and asks anew when somebody really goes there. */
-        web_send(req, is_head ? 204 : 503, NULL, h2o_iovec_init("", 0));
+        web_send(req, web_method_is(req, "HEAD") ? 204 : 503, NULL, h2o_iovec_init("", 0));
         return 0;
     }
-    return route->handle(self, req, rest);
+    return address->route.handle(self, req, rest);
+}
+
+static int dispatch_discovery(struct portal *self, h2o_req_t *req)
+{
+    if (method_fits(req, &discovery.route))
+        return serve(&discovery, self, req, (h2o_iovec_t){NULL, 0});
+    refuse_method(self, req, &discovery, "GET, HEAD");
+    return 0;
 }
 
 /* As web_dispatch, but what fits no address is told by a page. */
 static int dispatch(struct portal *self, h2o_req_t *req)
 {
     h2o_iovec_t rest, path = web_path(req);
+    const struct address *found = NULL;
+    struct text allowed;
     page_add_headers(req);
-    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
-        if (path_fits(addresses[i].route.path, path, &rest))
+    if (issuer_is_discovery(self->parts.config, path))
+        return dispatch_discovery(self, req);
+    text_init(&allowed, &req->pool);
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        const struct web_route *route = &addresses[i].route;
+        if (!path_fits(route->path, path, &rest))
+            continue;
+        if (method_fits(req, route))
             return serve(&addresses[i], self, req, rest);
-    refuse_path(self, req);
+        found = &addresses[i];
+        text_add_format(&allowed, "%s%s", allowed.len == 0 ? "" : ", ",
+                        strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method);
+    }
+    if (found != NULL)
+        refuse_method(self, req, found, allowed.bytes);
+    else
+        refuse_path(self, req);
     return 0;
 }
 

@@ -31,6 +31,7 @@ struct portal_parts { /* borrowed, shared by all threads */
     struct identities *identities;
     const struct subject_rules *rules;
     const struct token_keys *keys;
+    struct token_verifier *verifier;
     const struct seal_keys *seal_keys;
     struct metrics *metrics;
     const struct portal_authorities *authorities;

@@ -28,4 +28,5 @@ struct portal {
     bool owns_used; /* else it is an older portal's */
     struct counter *sign_ins[SIGN_IN_RESULTS];
     struct counter **tokens_issued; /* one for each cluster of the config */
+    struct issuer_tally *issuer;    /* of token requests */
 };

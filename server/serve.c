@@ -208,6 +208,7 @@ void server_furnish(struct server *self, struct edition *edition, const struct e
                                  .identities = self->identities,
                                  .rules = edition->rules,
                                  .keys = self->keys,
+                                 .verifier = self->verifier,
                                  .seal_keys = edition->seal_keys,
                                  .metrics = self->metrics,
                                  .authorities = edition->authorities};
