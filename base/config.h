@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "base/text.h"
 #include "base/user.h"
 
@@ -74,8 +75,12 @@ struct config {
         char *issuer_path; /* "", or a path that begins with '/' and does not end with one */
         char *issuer;      /* url with issuer_path: the iss of our tokens */
         struct config_address listen;
+        bool plain; /* no tls: a trusted proxy in front ends it */
         struct config_tls tls;
-        char *certificate_authority_file; /* ours, for kubectl; NULL: publicly trusted */
+        char *certificate_authority_file;      /* ours, for kubectl; NULL: publicly trusted */
+        struct config_strings trusted_proxies; /* addresses and networks, as written */
+        struct ip_networks trusted_networks;   /* the same */
+        bool proxy_protocol;                   /* each connection begins with a PROXY line */
         int64_t session_idle_ms, session_kubeconfig_idle_ms, session_lifetime_ms;
         int session_per_user;
         struct config_link *links;

@@ -160,6 +160,8 @@ static size_t word(struct fill *self, const char *key, const char *raw, const ch
     return 0;
 }
 
+static const char *const booleans[] = {"false", "true", NULL};
+
 /* ---- blocks ---- */
 
 static void fill_tls(struct fill *self, const struct raw_tls *raw, struct config_tls *out)
@@ -224,6 +226,40 @@ static void fill_issuer(struct fill *self, const char *path)
             text_format(self->pool, "%s%s", config->portal.url, config->portal.issuer_path);
 }
 
+static void fill_networks(struct fill *self, const struct config_strings *texts,
+                          struct ip_networks *out)
+{
+    out->count = 0;
+    out->entries = h2o_mem_alloc_pool(self->pool, (texts->count + 1) * sizeof(*out->entries));
+    for (unsigned i = 0; i < texts->count; i++) {
+        const char *problem = ip_network_parse(texts->entries[i], &out->entries[out->count]);
+        if (problem != NULL)
+            COMPLAIN(self, text_format(self->pool, "trusted_proxies[%u]", i), "must %s", problem);
+        else
+            out->count++;
+    }
+}
+
+/* Whether the portal ends TLS itself, and whom it believes what they say of a client. */
+static void fill_transport(struct fill *self, const struct raw_portal *raw)
+{
+    struct config *config = self->config;
+    texts(self, "trusted_proxies", &raw->trusted_proxies, &config->portal.trusted_proxies);
+    fill_networks(self, &config->portal.trusted_proxies, &config->portal.trusted_networks);
+    config->portal.proxy_protocol =
+        word(self, "proxy_protocol", raw->proxy_protocol, booleans) == 1;
+    config->portal.plain = !is_given(self, "tls");
+    if (!config->portal.plain)
+        fill_tls(self, &raw->tls, &config->portal.tls);
+    else if (config->portal.trusted_proxies.count == 0)
+        COMPLAIN(self, "tls",
+                 "is missing: name certificate_file and key_file; or, where a proxy in front ends "
+                 "TLS, name the proxy in portal.trusted_proxies, and we listen in plain HTTP");
+    if (config->portal.proxy_protocol && config->portal.trusted_proxies.count == 0)
+        COMPLAIN(self, "proxy_protocol",
+                 "needs portal.trusted_proxies: whose PROXY lines are to be believed?");
+}
+
 static void fill_portal(struct fill *self, const struct raw_portal *raw)
 {
     static const struct raw_portal absent;
@@ -242,7 +278,7 @@ static void fill_portal(struct fill *self, const struct raw_portal *raw)
     config->portal.certificate_authority_file =
         text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
     address(self, raw->listen, NULL, &config->portal.listen);
-    fill_tls(self, &raw->tls, &config->portal.tls);
+    fill_transport(self, raw);
     fill_session(self, &raw->session);
     enter(self, "portal.");
     texts(self, "admin_groups", &raw->admin_groups, &config->portal.admin_groups);
@@ -333,7 +369,6 @@ static void fill_client(struct fill *self, const struct raw_oidc *raw)
 /* Required wherever something is served, because both the portal and the webhook ask the provider. */
 static void fill_oidc(struct fill *self, const struct raw_oidc *raw)
 {
-    static const char *const booleans[] = {"false", "true", NULL};
     struct config *config = self->config;
     enter(self, "oidc.");
     config->oidc.issuer = url(self, "issuer", raw->issuer, CONFIG_URL_BASE);

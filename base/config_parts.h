@@ -53,8 +53,9 @@ struct raw_link {
 };
 
 struct raw_portal {
-    char *url, *issuer_path, *listen, *title, *certificate_authority_file;
+    char *url, *issuer_path, *listen, *title, *certificate_authority_file, *proxy_protocol;
     struct raw_tls tls;
+    struct config_strings trusted_proxies;
     struct raw_session {
         char *idle, *kubeconfig_idle, *lifetime, *per_user;
     } session;

@@ -100,7 +100,10 @@ static void put_portal(struct text *out, const struct config *self)
     put_text(out, "  listen", self->portal.listen.text);
     put_text(out, "  title", self->portal.title);
     put_text(out, "  certificate_authority_file", self->portal.certificate_authority_file);
-    put_tls(out, &self->portal.tls);
+    if (!self->portal.plain)
+        put_tls(out, &self->portal.tls);
+    put_texts(out, "  trusted_proxies", &self->portal.trusted_proxies);
+    text_add_format(out, "  proxy_protocol: %s\n", self->portal.proxy_protocol ? "true" : "false");
     text_add_string(out, "  session:\n");
     put_duration(out, "    idle", self->portal.session_idle_ms);
     put_duration(out, "    kubeconfig_idle", self->portal.session_kubeconfig_idle_ms);

@@ -62,6 +62,8 @@ static const cyaml_schema_field_t portal_fields[] = {
     TEXT("title", struct raw_portal, title),
     TEXT("certificate_authority_file", struct raw_portal, certificate_authority_file),
     MAPPING("tls", struct raw_portal, tls, server_tls_fields),
+    TEXTS("trusted_proxies", struct raw_portal, trusted_proxies),
+    TEXT("proxy_protocol", struct raw_portal, proxy_protocol),
     MAPPING("session", struct raw_portal, session, session_fields),
     CYAML_FIELD_SEQUENCE_COUNT("links", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_portal,
                                links, link_count, &link_value, 0, 200),

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "base/json.h"
 #include "base/loop.h"
 #include "http/template.h"
@@ -28,13 +29,31 @@ struct web_peer {
 /* The first member of the state that server/ hangs on a socket's on_close.data. */
 struct web_connection {
     const struct web_peer *peer; /* NULL on a plain or a one-sided TLS connection */
+    struct ip_address
+        from;        /* the other end of the TCP connection; known where proxies are trusted */
+    bool proxy_line; /* it began with a PROXY line, which says who the client is */
 };
 /* NULL as above, and where nothing hangs on the socket. */
 const struct web_peer *web_peer(h2o_req_t *req);
 
-#define WEB_ADDRESS_SIZE 64
-/* The client's numeric address without port; "" where it can't be had. */
+/* ---- the client, and proxies in front ---- */
+/* Whose X-Forwarded-* are believed in this context; borrowed, NULL: nobody's. May be called again, on the
+ * context's thread. */
+void web_context_set_proxies(h2o_context_t *ctx, const struct ip_networks *trusted);
+
+#define WEB_ADDRESS_SIZE IP_TEXT_SIZE
+/* The client's numeric address without port; "" where it can't be had. It is the connection's end (a PROXY
+ * line has replaced it), or, when that is a trusted proxy, the right-most address of X-Forwarded-For that is
+ * none; were all of them, the left-most. A malformed list or more than 16 hops: the connection's end. */
 void web_remote_address(h2o_req_t *req, char out[WEB_ADDRESS_SIZE]);
+
+/* How the request came from the client to us. */
+enum web_way {
+    WEB_WAY_SECURE,    /* over our TLS, or that of a trusted proxy */
+    WEB_WAY_DIRECT,    /* plain HTTP, and not from a trusted proxy */
+    WEB_WAY_NOT_HTTPS, /* plain HTTP from a trusted proxy that does not say X-Forwarded-Proto: https */
+};
+enum web_way web_way(h2o_req_t *req);
 
 /* ---- requests ---- */
 /* 16 hex characters, made at the first asking, sent as X-Request-Id with every answer of ours. */

@@ -4,6 +4,9 @@
 #pragma once
 
 #include <h2o.h>
+#include <stdbool.h>
+
+#include "base/ip.h"
 
 int web_hex_digit(char c); /* -1: none */
 /* The byte that the %-escape at the start of rest stands for, or -1 where it is malformed. */
@@ -11,3 +14,8 @@ int web_escaped_byte(h2o_iovec_t rest);
 h2o_iovec_t web_trim(h2o_iovec_t bytes); /* without spaces and tabs at both ends */
 /* Takes the part up to separator (which goes too), or all, off the front of *rest, which must not be empty. */
 h2o_iovec_t web_take(h2o_iovec_t *rest, char separator);
+
+/* The client that X-Forwarded-For names to a trusted proxy's reader (web_remote_address); false: none, or the
+ * list is malformed. */
+bool web_forwarded_for(const h2o_headers_t *headers, const struct ip_networks *trusted,
+                       struct ip_address *out);

@@ -4,9 +4,7 @@
  * cross-site requests. h2o's header names are lower case already, whatever was sent. */
 #include "http/web.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <netinet/in.h>
 
 #include "base/crypto.h"
 #include "web_private.h"
@@ -39,23 +37,6 @@ const struct web_peer *web_peer(h2o_req_t *req)
         return NULL;
     const struct web_connection *connection = socket->on_close.data;
     return connection->peer;
-}
-
-void web_remote_address(h2o_req_t *req, char out[WEB_ADDRESS_SIZE])
-{
-    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
-    const void *address = NULL;
-    out[0] = '\0';
-    if (req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer) == 0)
-        return;
-    if (peer.ss_family == AF_INET)
-        address = &v4->sin_addr;
-    else if (peer.ss_family == AF_INET6)
-        address = &v6->sin6_addr;
-    if (address == NULL || inet_ntop(peer.ss_family, address, out, WEB_ADDRESS_SIZE) == NULL)
-        out[0] = '\0';
 }
 
 /* Kept as the response header that it becomes. */

@@ -195,6 +195,31 @@ static int dispatch_discovery(struct portal *self, h2o_req_t *req)
     return 0;
 }
 
+/* A sign-in must not cross a wire in the clear, whatever the way: it would take its cookies along. */
+static bool came_safely(const struct portal *self, h2o_req_t *req)
+{
+    static const struct trouble direct = {
+        .status = 403,
+        .title = "This is not the way in",
+        .what = "The login portal was reached directly and without encryption. It is served by a "
+                "proxy that it trusts, and this connection is not from there.",
+        .todo = "Open the portal at its public address. If you did, its administrator has to add "
+                "the proxy to portal.trusted_proxies."};
+    static const struct trouble in_the_clear = {
+        .status = 403,
+        .title = "This connection is not encrypted",
+        .what = "The proxy in front of the login portal did not say that you came over https.",
+        .todo = "Open the address with https:// at its beginning. If you did, the administrator "
+                "has to make the proxy send X-Forwarded-Proto."};
+    enum web_way way = web_way(req);
+    if (way == WEB_WAY_SECURE)
+        return true;
+    if (way == WEB_WAY_DIRECT)
+        req->http1_is_persistent = 0; /* what is left of the connection is of no use */
+    page_trouble(&self->frame, req, way == WEB_WAY_DIRECT ? &direct : &in_the_clear);
+    return false;
+}
+
 /* As web_dispatch, but what fits no address is told by a page. */
 static int dispatch(struct portal *self, h2o_req_t *req)
 {
@@ -202,6 +227,8 @@ static int dispatch(struct portal *self, h2o_req_t *req)
     const struct address *found = NULL;
     struct text allowed;
     page_add_headers(req);
+    if (!came_safely(self, req))
+        return 0;
     if (issuer_is_discovery(self->parts.config, path))
         return dispatch_discovery(self, req);
     text_init(&allowed, &req->pool);

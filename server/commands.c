@@ -52,7 +52,7 @@ static void check_listeners(struct checker *self)
         webhook_check_config(self->config, &self->problems);
     }
     tls = NULL;
-    if (self->config->has_portal) {
+    if (self->config->has_portal && !self->config->portal.plain) {
         note(self, "portal.tls", parts_portal_tls(self->config, &tls, &err), &err);
         SSL_CTX_free(tls);
     }

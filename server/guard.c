@@ -23,7 +23,8 @@ const struct guard_limits GUARD_LIMITS = {
     .reset_window_ms = 10000,
 };
 
-static const char *const REASON_NAMES[GUARD_REASONS] = {"stalled", "trickle", "resets", "flood"};
+static const char *const REASON_NAMES[GUARD_REASONS] = {"stalled", "trickle",    "resets",
+                                                        "flood",   "proxy_line", "untrusted"};
 
 struct noted { /* one request in flight; lives in its pool */
     h2o_linklist_t link;
@@ -53,7 +54,7 @@ void guard_init(struct guard *self, h2o_socket_t *socket, const struct guard_lim
     h2o_linklist_init_anchor(&self->requests);
 }
 
-static void end(struct guard *self, enum guard_reason reason)
+void guard_end(struct guard *self, enum guard_reason reason)
 {
     if (self->shut)
         return;
@@ -78,7 +79,7 @@ static long on_bio(BIO *bio, int operation, const char *bytes, size_t len, int a
     self->bytes += *processed;
     self->unjudged += *processed;
     if (self->unjudged > self->limits->flood_bytes)
-        end(self, GUARD_FLOOD);
+        guard_end(self, GUARD_FLOOD);
     return self->shut ? 0 : result;
 }
 
@@ -99,7 +100,7 @@ static void note_reset(struct guard *self)
         self->resets_since_ms = now_ms;
     }
     if (++self->resets >= self->limits->resets)
-        end(self, GUARD_RESETS);
+        guard_end(self, GUARD_RESETS);
 }
 
 static void on_request_gone(void *ctx)
@@ -146,7 +147,7 @@ static void judge_input(struct guard *self, const h2o_req_t *req)
     if (req->version >= 0x200 && self->unjudged <= limits->flood_bytes / 16)
         return;
     if (req->version >= 0x200 && open_headers(req) > limits->open_headers)
-        end(self, GUARD_FLOOD);
+        guard_end(self, GUARD_FLOOD);
     self->unjudged = 0;
 }
 
@@ -156,7 +157,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     if (guard == NULL)
         return -1;
     if (req->headers.size > guard->limits->request_headers)
-        end(guard, GUARD_FLOOD);
+        guard_end(guard, GUARD_FLOOD);
     struct noted *noted = h2o_mem_alloc_shared(&req->pool, sizeof(*noted), on_request_gone);
     *noted = (struct noted){.guard = guard,
                             .req = req,
@@ -191,11 +192,11 @@ void guard_check(struct guard *self, int64_t now_mono_ms)
     if (!h2o_linklist_is_empty(&self->requests)) {
         struct noted *oldest = H2O_STRUCT_FROM_MEMBER(struct noted, link, self->requests.next);
         if (now_mono_ms - oldest->began_ms > limits->request_ms)
-            end(self, GUARD_STALLED);
+            guard_end(self, GUARD_STALLED);
         return;
     }
     int64_t since_ms = now_mono_ms - self->completed_ms;
     bool trickles = since_ms > limits->completion_ms && self->bytes > limits->trickle_bytes;
     if (trickles || since_ms > limits->silence_ms)
-        end(self, GUARD_TRICKLE);
+        guard_end(self, GUARD_TRICKLE);
 }

@@ -12,7 +12,15 @@
 
 #include "base/metrics.h"
 
-enum guard_reason { GUARD_STALLED, GUARD_TRICKLE, GUARD_RESETS, GUARD_FLOOD, GUARD_REASONS };
+enum guard_reason {
+    GUARD_STALLED,
+    GUARD_TRICKLE,
+    GUARD_RESETS,
+    GUARD_FLOOD,
+    GUARD_PROXY_LINE, /* none came, or a malformed one */
+    GUARD_UNTRUSTED,  /* not from a trusted proxy, where all have to be */
+    GUARD_REASONS
+};
 
 struct guard_limits { /* per kind of listener */
     int64_t
@@ -48,6 +56,8 @@ void guard_init(struct guard *self, h2o_socket_t *socket, const struct guard_lim
                 struct counter **ended);
 /* Begins counting what this TLS connection receives. */
 void guard_watch_input(struct guard *self, const SSL *ssl);
+/* Counts, logs and shuts the connection down; once. */
+void guard_end(struct guard *self, enum guard_reason reason);
 /* To be called every few seconds. */
 void guard_check(struct guard *self, int64_t now_mono_ms);
 

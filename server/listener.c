@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy_line.h"
 #include "tls.h"
 
 struct connection {            /* hangs on its socket's on_close */
@@ -24,9 +25,12 @@ struct connection {            /* hangs on its socket's on_close */
     h2o_socket_t *socket;
     h2o_linklist_t link;
     SSL_CTX *tls;
+    int64_t awaits_line_ms; /* monotonic: since when its PROXY line is awaited; 0: it is not */
 };
 
-#define WATCH_MS 5000
+#define WATCH_MS           5000
+#define LINE_MS            10000 /* as h2o's for a handshake */
+#define TURNED_AWAY_LOG_MS 10000
 
 /* ---- connections ---- */
 
@@ -75,28 +79,107 @@ static struct connection *connection_of(h2o_linklist_t *link)
     return H2O_STRUCT_FROM_MEMBER(struct connection, link, link);
 }
 
+static void watch(struct connection *self, int64_t now_ms)
+{
+    if (self->awaits_line_ms != 0 && now_ms - self->awaits_line_ms > LINE_MS)
+        guard_end(&self->guard, GUARD_PROXY_LINE);
+    guard_check(&self->guard, now_ms);
+}
+
 static void on_watch(struct loop_timer *timer)
 {
     struct listener *self = H2O_STRUCT_FROM_MEMBER(struct listener, watch, timer);
     int64_t now_ms = clock_mono_ms();
     for (h2o_linklist_t *at = self->connections.next; at != &self->connections; at = at->next)
-        guard_check(&connection_of(at)->guard, now_ms);
+        watch(connection_of(at), now_ms);
     loop_timer_start(self->loop, timer, WATCH_MS, on_watch);
+}
+
+/* h2o has it from here on. */
+static void hand_over(struct connection *self)
+{
+    self->tls = self->listener->accept.ssl_ctx;
+    if (self->tls != NULL)
+        SSL_CTX_up_ref(self->tls);
+    h2o_accept(&self->listener->accept, self->socket);
+}
+
+static void on_proxy_line(h2o_socket_t *socket, const char *err)
+{
+    struct connection *self = socket->on_close.data;
+    struct sockaddr_storage client;
+    size_t len = 0;
+    enum proxy_line line = PROXY_LINE_BAD;
+    if (err == NULL)
+        line = proxy_line_parse(h2o_iovec_init(socket->input->bytes, socket->input->size), &len,
+                                &client);
+    if (line == PROXY_LINE_PART)
+        return;
+    h2o_socket_read_stop(socket);
+    if (line == PROXY_LINE_BAD) {
+        if (err == NULL)
+            guard_end(&self->guard, GUARD_PROXY_LINE);
+        h2o_socket_close(socket);
+        return;
+    }
+    self->awaits_line_ms = 0;
+    h2o_buffer_consume(&socket->input, len);
+    /* Where the balancer does not know the client, its own address must not stand for one. */
+    h2o_socket_setpeername(socket, (struct sockaddr *)&client, sizeof(client));
+    hand_over(self);
+}
+
+static struct ip_address address_of(h2o_socket_t *socket)
+{
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+    h2o_socket_getpeername(socket, (struct sockaddr *)&peer);
+    return ip_of_sockaddr((struct sockaddr *)&peer);
+}
+
+/* Whoever may send a PROXY line may say who they are: only trusted proxies may connect. */
+static void turn_away(struct listener *self, h2o_socket_t *socket)
+{
+    char address[IP_TEXT_SIZE];
+    struct ip_address from = address_of(socket);
+    int64_t now_ms = clock_mono_ms();
+    counter_add(self->kind->ended[GUARD_UNTRUSTED], 1);
+    h2o_socket_close(socket);
+    ++self->turned_away;
+    if (self->turned_away_logged_ms != 0 &&
+        now_ms - self->turned_away_logged_ms < TURNED_AWAY_LOG_MS)
+        return;
+    ip_write(&from, address);
+    log_warn("connections closed: not from a trusted proxy", LOG_STR("listener", self->kind->name),
+             LOG_STR("address", address), LOG_INT("count", self->turned_away));
+    self->turned_away = 0;
+    self->turned_away_logged_ms = now_ms;
 }
 
 static void adopt(struct listener *self, h2o_socket_t *socket)
 {
+    struct ip_address from = {{0}};
+    if (self->kind->proxies != NULL)
+        from = address_of(socket);
+    if (self->kind->proxy_protocol && !ip_networks_have(self->proxies, &from)) {
+        turn_away(self, socket);
+        return;
+    }
     struct connection *connection = h2o_mem_alloc(sizeof(*connection));
     *connection =
-        (struct connection){.listener = self, .socket = socket, .tls = self->accept.ssl_ctx};
-    if (connection->tls != NULL)
-        SSL_CTX_up_ref(connection->tls);
+        (struct connection){.web = {.from = from, .proxy_line = self->kind->proxy_protocol},
+                            .listener = self,
+                            .socket = socket};
     guard_init(&connection->guard, socket, &GUARD_LIMITS, self->kind->ended);
     h2o_linklist_insert(&self->connections, &connection->link);
     ++self->connection_count;
     socket->on_close.cb = on_connection_close;
     socket->on_close.data = connection;
-    h2o_accept(&self->accept, socket);
+    if (!self->kind->proxy_protocol) {
+        hand_over(connection);
+        return;
+    }
+    connection->awaits_line_ms = clock_mono_ms();
+    h2o_socket_read_start(socket, on_proxy_line);
 }
 
 static void on_accept(h2o_socket_t *socket, const char *err)
@@ -213,6 +296,7 @@ void listener_start(struct listener *self, struct listener_kind *kind, unsigned 
     h2o_linklist_init_anchor(&self->connections);
     h2o_context_init(&self->ctx, loop_h2o(loop), &kind->conf);
     web_context_set_loop(&self->ctx, loop);
+    listener_trust(self, kind->proxies);
     self->accept =
         (h2o_accept_ctx_t){.ctx = &self->ctx, .hosts = kind->conf.hosts, .ssl_ctx = kind->tls};
     if (kind->tls != NULL)
@@ -245,6 +329,17 @@ void listener_renew_tls(struct listener *self)
     self->accept.ssl_ctx = tls;
     for (h2o_linklist_t *at = self->connections.next; at != &self->connections; at = at->next)
         judge_anew(connection_of(at), tls);
+}
+
+void listener_trust(struct listener *self, const struct ip_networks *proxies)
+{
+    self->proxies = proxies;
+    web_context_set_proxies(&self->ctx, proxies);
+    if (!self->kind->proxy_protocol)
+        return; /* each request is judged by itself */
+    for (h2o_linklist_t *at = self->connections.next; at != &self->connections; at = at->next)
+        if (!ip_networks_have(proxies, &connection_of(at)->web.from))
+            shutdown(h2o_socket_get_fd(connection_of(at)->socket), SHUT_RDWR);
 }
 
 void listener_dispose(struct listener *self)

@@ -20,6 +20,8 @@ struct listener_kind { /* shared by all workers, read-only once they run, but fo
     h2o_globalconf_t conf;
     h2o_hostconf_t *host;
     SSL_CTX *tls; /* NULL: plain; changed by the main thread before workers hear of it */
+    const struct ip_networks *proxies; /* trusted at the start; NULL: never any (listener_trust) */
+    bool proxy_protocol; /* they begin each connection with a PROXY line; nobody else may connect */
     int fds[LISTENER_MAX_WORKERS];
     struct counter *ended[GUARD_REASONS];
 };
@@ -29,11 +31,14 @@ struct listener { /* used on its worker's thread only */
     struct loop *loop;
     h2o_context_t ctx;
     h2o_accept_ctx_t accept;
-    h2o_socket_t *socket;       /* NULL once draining */
-    h2o_linklist_t connections; /* struct connection */
+    const struct ip_networks *proxies; /* trusted now */
+    h2o_socket_t *socket;              /* NULL once draining */
+    h2o_linklist_t connections;        /* struct connection */
     size_t connection_count;
     size_t connection_cap; /* accepting pauses there and goes on when one closes */
     bool paused;
+    unsigned turned_away; /* not from a trusted proxy, since that was logged last */
+    int64_t turned_away_logged_ms;
     struct loop_timer watch;
 };
 
@@ -54,6 +59,8 @@ void listener_start(struct listener *self, struct listener_kind *kind, unsigned 
 /* Takes up its kind's new TLS context: new connections get it, open ones go on with theirs, but who they are
  * is judged by the client CAs of the new one. */
 void listener_renew_tls(struct listener *self);
+/* From now on these proxies are trusted. With the PROXY protocol, connections of others are cut. */
+void listener_trust(struct listener *self, const struct ip_networks *proxies);
 void listener_dispose(struct listener *self); /* once its loop has ended */
 /* Stops accepting and tells every connection to finish: GOAWAY on HTTP/2, close after the answer on
  * HTTP/1.1, idle ones at once. */

@@ -74,8 +74,10 @@ static void take_over(void *ctx, struct worker *worker)
         listener_renew_tls(listener);
         if (strcmp(listener->kind->name, "webhook") == 0)
             webhook_take_over(change->next->webhook, server->webhook_handler, &listener->ctx);
-        else if (strcmp(listener->kind->name, "portal") == 0)
+        else if (strcmp(listener->kind->name, "portal") == 0) {
+            listener_trust(listener, &change->next->config->portal.trusted_networks);
             portal_take_over(change->next->portal, server->portal_handler, &listener->ctx);
+        }
     }
 }
 

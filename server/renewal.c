@@ -35,6 +35,8 @@ static void judge_fixed(const struct judge *self)
     hold(self, "portal.url", same_text(old->portal.url, new->portal.url));
     hold(self, "portal.issuer_path", same_text(old->portal.issuer_path, new->portal.issuer_path));
     hold(self, "portal.listen", same_text(old->portal.listen.text, new->portal.listen.text));
+    hold(self, "portal.tls", old->portal.plain == new->portal.plain);
+    hold(self, "portal.proxy_protocol", old->portal.proxy_protocol == new->portal.proxy_protocol);
     hold(self, "webhook.listen", same_text(old->webhook.listen.text, new->webhook.listen.text));
     hold(self, "operations.listen",
          same_text(old->operations.listen.text, new->operations.listen.text));
@@ -83,7 +85,7 @@ static void load_files(const struct judge *self, struct renewal *out)
         note(self, "webhook.tls", parts_webhook_tls(config, &out->webhook_tls, &err), &err);
         webhook_check_config(config, self->problems);
     }
-    if (config->has_portal)
+    if (config->has_portal && !config->portal.plain)
         note(self, "portal.tls", parts_portal_tls(config, &out->portal_tls, &err), &err);
     note(self, "oidc", okta_settings_load(config, &out->okta, &err), &err);
 }

@@ -64,12 +64,18 @@ static bool open_webhook(struct server *self, struct error *err)
 
 static bool open_portal(struct server *self, struct error *err)
 {
-    SSL_CTX *tls;
-    if (!parts_portal_tls(self->edition->config, &tls, err))
+    const struct config *config = self->edition->config;
+    SSL_CTX *tls = NULL;
+    if (!config->portal.plain && !parts_portal_tls(config, &tls, err))
         return error_prefix(err, "portal.tls");
     struct listener_kind *kind = add_kind(self, "portal", PORTAL_MAX_BODY);
-    listener_kind_set_tls(kind, tls);
-    return listener_kind_bind(kind, &self->edition->config->portal.listen, self->worker_count, err);
+    if (tls != NULL)
+        listener_kind_set_tls(kind, tls);
+    kind->proxies = &config->portal.trusted_networks;
+    kind->proxy_protocol = config->portal.proxy_protocol;
+    if (kind->proxies->count != 0) /* longer than proxies keep idle connections: as the webhook's */
+        kind->conf.http1.req_timeout = 120000;
+    return listener_kind_bind(kind, &config->portal.listen, self->worker_count, err);
 }
 
 static bool open_listeners(struct server *self, struct error *err)
