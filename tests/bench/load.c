@@ -5,7 +5,9 @@
  * requests in flight on each of `connections` connections.
  *
  *     load --url https://127.0.0.1:9443/tokenreview/x --ca CA --cert C --key K --bodies FILE
- *          --requests N --connections C --streams S
+ *          --requests N --connections C --streams S [--form]
+ *
+ * --form: bodies are forms, sent by HTTP/1.1, one at a time on each connection (streams is 1 then).
  */
 #include <curl/curl.h>
 #include <getopt.h>
@@ -14,6 +16,7 @@
 
 struct load {
     const char *url, *ca, *cert, *key;
+    bool form;
     char **bodies;
     size_t body_count;
     size_t wanted, started, finished, failed;
@@ -70,7 +73,8 @@ static void set_up(struct stream *self, struct load *load, CURLM *multi, struct 
     curl_easy_setopt(self->easy, CURLOPT_CAINFO, load->ca);
     curl_easy_setopt(self->easy, CURLOPT_SSLCERT, load->cert);
     curl_easy_setopt(self->easy, CURLOPT_SSLKEY, load->key);
-    curl_easy_setopt(self->easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(self->easy, CURLOPT_HTTP_VERSION,
+                     load->form ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS);
     curl_easy_setopt(self->easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(self->easy, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(self->easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -150,7 +154,8 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"url", 1, NULL, 'u'},     {"ca", 1, NULL, 'a'},          {"cert", 1, NULL, 'c'},
         {"key", 1, NULL, 'k'},     {"bodies", 1, NULL, 'b'},      {"requests", 1, NULL, 'n'},
-        {"streams", 1, NULL, 's'}, {"connections", 1, NULL, 'm'}, {NULL, 0, NULL, 0}};
+        {"streams", 1, NULL, 's'}, {"connections", 1, NULL, 'm'}, {"form", 0, NULL, 'f'},
+        {NULL, 0, NULL, 0}};
     struct load load = {.wanted = 1000};
     size_t streams = 10, connections = 4;
     int option;
@@ -180,6 +185,9 @@ int main(int argc, char **argv)
         case 'm':
             connections = strtoul(optarg, NULL, 10);
             break;
+        case 'f':
+            load.form = true;
+            break;
         default:
             return 2;
         }
@@ -191,7 +199,9 @@ int main(int argc, char **argv)
     /* PIPEWAIT fills a connection up to this many streams before it opens the next. */
     curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)streams);
     curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)connections);
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    struct curl_slist *headers =
+        curl_slist_append(NULL, load.form ? "Content-Type: application/x-www-form-urlencoded"
+                                          : "Content-Type: application/json");
     size_t count = streams * connections;
     struct stream *all = calloc(count, sizeof(*all));
     load.latency_us = calloc(load.wanted, sizeof(int64_t));

@@ -4,7 +4,7 @@
 //   const laptop = new Laptop(kubectlBinary('1.35'));
 //   const { code, stdout, stderr } = await laptop.kubectl('get', 'nodes');
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { inflateRawSync } from 'node:zlib';
@@ -57,6 +57,7 @@ export class Laptop {
   constructor(binary, { home = tempDir() } = {}) {
     Object.assign(this, { binary, home });
     this.kubeconfig = path.join(home, '.kube/config');
+    this.prefix = [];
   }
 
   get env() {
@@ -65,7 +66,8 @@ export class Laptop {
 
   /** Runs kubectl to its end: {code, stdout, stderr}. */
   kubectl(...args) {
-    return this.run(this.binary, args);
+    const [program, ...rest] = [...this.prefix, this.binary, ...args];
+    return this.run(program, rest);
   }
 
   /** The same, with a complaint when it fails; its stdout. */
@@ -94,21 +96,41 @@ export class Laptop {
     return JSON.parse(await this.must('config', 'view', '--raw', '-o', 'json'));
   }
 
+  /** Runs a text as it was pasted into a shell: bash, zsh or dash. `kubectl` in it is this laptop's. */
+  async paste(text, shell = 'bash') {
+    const bin = path.join(this.home, 'bin');
+    mkdirSync(bin, { recursive: true });
+    if (!existsSync(path.join(bin, 'kubectl'))) symlinkSync(this.binary, path.join(bin, 'kubectl'));
+    const quiet = { bash: ['--norc', '--noprofile'], zsh: ['-f'], dash: [] }[shell];
+    const { code, stderr } = await this.run('env', [`PATH=${bin}:${process.env.PATH}`, shell, ...quiet, '-c', text]);
+    if (code !== 0) throw new Error(`${shell}: ${stderr}`);
+  }
+
   /**
-   * Writes the kubeconfig as the portal's command does:
-   *   cluster     {name, server, caFile}
-   *   issuer      {url, clientId, caFile}
-   *   tokens      {id_token, refresh_token} of POST /tokens/<cluster>
+   * The id_token's time is over, as after a pause: kubectl must refresh. It looks at `exp` and at nothing else, so the
+   * stand-in for an expired token has nothing else.
    */
-  async configure({ cluster, issuer, tokens }) {
-    const { name } = cluster;
-    await this.must('config', 'set-cluster', name, `--server=${cluster.server}`, `--certificate-authority=${cluster.caFile}`, '--embed-certs=true');
-    const provider = { 'idp-issuer-url': issuer.url, 'client-id': issuer.clientId, 'id-token': tokens.id_token, 'refresh-token': tokens.refresh_token };
-    if (issuer.caFile) provider['idp-certificate-authority-data'] = readFileSync(issuer.caFile).toString('base64');
-    const args = Object.entries(provider).map(([key, value]) => `--auth-provider-arg=${key}=${value}`);
-    await this.must('config', 'set-credentials', name, '--auth-provider=oidc', ...args);
-    await this.must('config', 'set-context', name, `--cluster=${name}`, `--user=${name}`);
-    await this.must('config', 'use-context', name);
+  async expire() {
+    const part = (data) => Buffer.from(JSON.stringify(data)).toString('base64url');
+    const { name } = (await this.config()).users[0];
+    await this.must('config', 'set-credentials', name, '--auth-provider=oidc', `--auth-provider-arg=id-token=${part({ alg: 'none' })}.${part({ exp: 1 })}.x`);
+  }
+
+  /** Another tool with a copy of the kubeconfig. */
+  copy(binary = this.binary) {
+    const other = new Laptop(binary);
+    mkdirSync(path.dirname(other.kubeconfig), { recursive: true });
+    copyFileSync(this.kubeconfig, other.kubeconfig);
+    return other;
+  }
+
+  /** The kubeconfig can be read and no more, by the user that kubectl then runs as. */
+  readOnly(yes = true) {
+    const dir = path.dirname(this.kubeconfig);
+    for (const name of [this.home, dir]) chmodSync(name, yes ? 0o555 : 0o755);
+    chmodSync(this.kubeconfig, yes ? 0o444 : 0o600);
+    // To root nothing is read-only.
+    this.prefix = yes && process.getuid() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : [];
   }
 
   /** What the OIDC provider keeps in the kubeconfig: {id-token, refresh-token, …}. */
