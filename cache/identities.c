@@ -172,6 +172,17 @@ const struct identity *identities_peek(struct identities *self, const char *uid,
     return facts;
 }
 
+const struct identity *identities_recall(struct identities *self, const char *uid)
+{
+    struct identity_shard *shard = identities_shard(self, uid);
+    pthread_mutex_lock(&shard->mutex);
+    const struct entry *entry = entry_find(shard, uid);
+    const struct identity *facts =
+        entry != NULL && entry->facts != NULL ? identity_ref(entry->facts) : NULL;
+    pthread_mutex_unlock(&shard->mutex);
+    return facts;
+}
+
 void identities_put(struct identities *self, struct identity *identity)
 {
     struct identity_shard *shard = identities_shard(self, identity->uid);

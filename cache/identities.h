@@ -69,6 +69,9 @@ void identities_free(struct identities *self);
 const struct identity *identities_peek(struct identities *self, const char *uid,
                                        int64_t now_mono_ms);
 
+/* What is remembered of the user, however old, or NULL; asks nobody and counts as no use. The caller unrefs. */
+const struct identity *identities_recall(struct identities *self, const char *uid);
+
 /* identity NULL: err says why (REJECTED: gone; UPSTREAM: not to be had in time). Borrowed; ref to keep. */
 typedef void (*identity_cb)(void *ctx, const struct identity *identity, const struct error *err);
 struct identity_wait;

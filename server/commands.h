@@ -17,5 +17,7 @@ int command_print_config(const struct config *config, const struct command_input
 int command_print_webhook(const struct config *config, const struct command_input *input);
 int command_print_flags(const struct config *config, const struct command_input *input);
 int command_print_authentication(const struct config *config, const struct command_input *input);
+int command_sessions_list(const struct config *config, const struct command_input *input);
+int command_sessions_end(const struct config *config, const struct command_input *input);
 int command_keys_list(const struct config *config, const struct command_input *input);
 int command_keys_rotate(const struct config *config, const struct command_input *input);

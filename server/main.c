@@ -16,6 +16,10 @@ static const char USAGE[] =
     "  postern print apiserver-flags -c FILE        its flags,\n"
     "  postern print authentication-config -c FILE  and its file of issuers, in OIDC mode;\n"
     "                                docs/clusters.md says where they go\n"
+    "  postern sessions list -c FILE [--user NAME|UID] [--json]\n"
+    "                                who is signed in, and their kubeconfig sessions\n"
+    "  postern sessions end -c FILE ID | --user UID | --all\n"
+    "                                ends them, also while Okta is down\n"
     "  postern keys list -c FILE     the signing keys and what each does now\n"
     "  postern keys rotate -c FILE   add a signing key that takes over in ten minutes; nobody is "
     "signed out\n"
@@ -23,6 +27,8 @@ static const char USAGE[] =
     "\n"
     "  -c, --config FILE   the configuration (YAML); docs/configuration.md lists the keys\n"
     "      --cluster NAME  print: of this cluster; needed where the configuration has several\n"
+    "      --user, --all   sessions: one person's, everybody's\n"
+    "      --json          sessions list: as JSON\n"
     "      --now           keys rotate, for a key that leaked: the new key signs at once, all "
     "others are\n"
     "                      deleted, and the tokens that they signed are refused\n"
@@ -72,6 +78,8 @@ static const struct command COMMANDS[] = {
     {{"print", "webhook-kubeconfig"}, "k", NULL, command_print_webhook},
     {{"print", "apiserver-flags"}, "k", NULL, command_print_flags},
     {{"print", "authentication-config"}, "k", NULL, command_print_authentication},
+    {{"sessions", "list"}, "uj", NULL, command_sessions_list},
+    {{"sessions", "end"}, "ua", "ID", command_sessions_end},
     {{"keys", "list"}, "", NULL, command_keys_list},
     {{"keys", "rotate"}, "n", NULL, command_keys_rotate},
 };

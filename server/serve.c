@@ -14,10 +14,12 @@
 #include "reload.h"
 #include "server.h"
 
-#define DRAIN_MS        10000
-#define SWEEP_MS        60000
-#define TICK_MS         1000
-#define REMEMBER_TOKENS 8192
+#define DRAIN_MS            10000
+#define CONTROL_DRAIN_MS    1000
+#define SWEEP_MS            60000
+#define TICK_MS             1000
+#define REMEMBER_TOKENS     8192
+#define CONTROL_CONNECTIONS 16
 
 /* ---- files, keys, ports: no thread yet ---- */
 
@@ -90,6 +92,27 @@ static bool open_listeners(struct server *self, struct error *err)
                               err);
 }
 
+/* After the store, whose lock keeps a second process from taking the socket away. */
+static bool open_control(struct server *self, struct error *err)
+{
+    struct listener_kind *kind = &self->control_kind;
+    const char *path = self->edition->config->operations.control_socket;
+    if (path == NULL || *path == '\0')
+        return true;
+    listener_kind_init(kind, "control", 4096);
+    if (!control_listen(path, &kind->fds[0], err))
+        return error_prefix(err, "operations.control_socket");
+    self->control.ready = &self->operations.ready;
+    control_register(&self->control, kind->host);
+    web_access_log(kind->host, kind->name, false);
+    listener_kind_guard(kind, self->metrics);
+    self->control_kinds[0] = kind;
+    self->background.kinds = self->control_kinds;
+    self->background.kind_count = 1;
+    self->background.connection_cap = CONTROL_CONNECTIONS;
+    return true;
+}
+
 static size_t connection_cap(const struct server *self)
 {
     struct rlimit limit = {1024, 1024};
@@ -103,13 +126,18 @@ static size_t connection_cap(const struct server *self)
 
 /* ---- what ends, and upkeep, on the background loop ---- */
 
-static void on_session_ended(void *ctx, const struct session_ended *ended)
+void serve_audit_ended(const struct session_ended *ended)
 {
-    struct server *self = ctx;
     log_audit("session_ended", LOG_STR("kind", ended->is_grant ? "grant" : "login"),
               LOG_STR("session", ended->id), LOG_STR("uid", ended->uid),
               LOG_STR("cluster", ended->cluster),
               LOG_STR("reason", session_end_name(ended->reason)));
+}
+
+static void on_session_ended(void *ctx, const struct session_ended *ended)
+{
+    struct server *self = ctx;
+    serve_audit_ended(ended);
     if (ended->tokens != NULL && ended->tokens->refresh_token.len != 0 &&
         ended->reason != SESSION_REFUSED_BY_OKTA && ended->reason != SESSION_PROVIDER_CHANGED)
         okta_revoke(self->okta, self->background.loop, secret_iovec(&ended->tokens->refresh_token),
@@ -264,11 +292,14 @@ static bool start(struct server *self, const struct config *config, struct error
 {
     self->metrics = metrics_new();
     if (!edition_new(config, NULL, &self->edition, err) || !open_parts(self, err) ||
-        !open_listeners(self, err) || !parts_store(self->edition->config, &self->store, err))
+        !open_listeners(self, err) || !parts_store(self->edition->config, &self->store, err) ||
+        !open_control(self, err))
         return false;
     start_background(self);
     if (!start_okta(self, err) || !start_cache(self, err))
         return false;
+    self->control.sessions = self->sessions;
+    self->control.identities = self->identities;
     server_add_gauges(self);
     server_furnish(self, self->edition, NULL);
     register_handlers(self);
@@ -287,8 +318,10 @@ static void stop(struct server *self)
     for (unsigned i = 0; i < self->worker_count; ++i)
         worker_join(&self->workers[i]);
     fetcher_stop(self->fetcher); /* its last callbacks run on the background loop */
-    worker_drain(&self->background, 0);
+    worker_drain(&self->background, CONTROL_DRAIN_MS);
     worker_join(&self->background);
+    if (self->control_kind.name != NULL) /* while the store is ours, so is the socket */
+        unlink(self->edition->config->operations.control_socket);
     store_free(self->store); /* finishes every write that was queued */
 }
 
@@ -304,6 +337,7 @@ static void free_parts(struct server *self)
     metrics_free(self->metrics);
     for (size_t i = 0; i < self->kind_count; ++i)
         listener_kind_dispose(&self->kinds[i]);
+    listener_kind_dispose(&self->control_kind);
 }
 
 static void prepare_process(sigset_t *signals)

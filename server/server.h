@@ -6,6 +6,7 @@
 #include <semaphore.h>
 
 #include "cache/sessions.h"
+#include "control.h"
 #include "edition.h"
 #include "key_upkeep.h"
 #include "operations.h"
@@ -25,6 +26,8 @@ struct server {
     struct identities *identities;
     struct resolver resolver;
     struct operations operations;
+    struct control control;
+    struct listener_kind control_kind, *control_kinds[1]; /* without a name: there is no socket */
     struct listener_kind kinds[WORKER_MAX_KINDS];
     struct listener_kind *kind_list[WORKER_MAX_KINDS];
     size_t kind_count;

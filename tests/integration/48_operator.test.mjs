@@ -1,7 +1,9 @@
-// What whoever runs Postern does on the command line for their clusters: print what an API server must be told.
+// What whoever runs Postern does on the command line: print what an API server must be told, and break-glass.
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
@@ -11,7 +13,7 @@ import { makeConfig, writeConfig } from '../support/config.mjs';
 import { ReviewClient } from '../support/http.mjs';
 import { pickPorts, startWorld } from '../support/postern.mjs';
 import { runPostern } from '../support/process.mjs';
-import { getToken } from '../support/sign_in.mjs';
+import { getToken, isSignedIn } from '../support/sign_in.mjs';
 
 describe('postern print, for a cluster', { timeout: 120_000 }, () => {
   let world;
@@ -136,5 +138,153 @@ describe('postern print, for a cluster', { timeout: 120_000 }, () => {
       assert.equal(code, 0, stderr);
       assert.equal(/tokens\.lifetime/.test(stderr), warns, stderr);
     }
+  });
+});
+
+describe('postern sessions', { timeout: 180_000 }, () => {
+  let world;
+  let socket;
+  const ids = { ada: '00u1abcd2EFGH3ijk4l5', grace: '00u2grac3EHOP4per5m6' };
+  before(async () => {
+    world = await startWorld();
+    socket = `${world.postern.config.store.path}.control`;
+  });
+  after(() => world.close());
+
+  const sessions = (...args) => runPostern(['sessions', ...args, '-c', world.postern.configFile]);
+  const list = async (...args) => {
+    const { code, stdout, stderr } = await sessions('list', '--json', ...args);
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout).sign_ins;
+  };
+  const end = async (...args) => {
+    const { code, stderr } = await sessions('end', ...args);
+    assert.equal(code, 0, stderr);
+    return stderr;
+  };
+  const reviewed = async (token) => (await world.review(token)).authenticated === true;
+
+  /** As curl --unix-socket does. */
+  const ask = (method, where) => new Promise((resolve, reject) => {
+    http.request({ socketPath: socket, method, path: where, agent: false }, async (res) => {
+      let text = '';
+      for await (const chunk of res.setEncoding('utf8')) text += chunk;
+      resolve({ status: res.statusCode, text });
+    }).on('error', reject).end();
+  });
+
+  test('the socket is a socket, and for its owner alone', () => {
+    const { mode } = statSync(socket);
+    assert.equal((mode & 0o777).toString(8), '600');
+    assert.equal(mode & 0o170000, 0o140000);
+  });
+
+  test('list shows sign-ins with what is below them; by name, by uid, as table', async () => {
+    const ada = await world.signIn('ada');
+    await getToken(ada);
+    await world.signIn('grace');
+    const all = await list();
+    assert.deepEqual(all.map((one) => one.uid).sort(), [ids.ada, ids.grace]);
+    const [own] = await list('--user', ids.ada);
+    assert.equal(own.uid, ids.ada);
+    assert.equal(own.kubeconfig_sessions[0].cluster, 'kubernetes');
+    assert.deepEqual((await list('--user', own.user)).map((one) => one.id), [own.id]);
+    assert.deepEqual(await list('--user', 'nobody'), []);
+    const { stdout } = await sessions('list');
+    for (const text of [own.id, own.kubeconfig_sessions[0].id, ids.grace]) assert.ok(stdout.includes(text), stdout);
+    for (const secret of world.secrets()) assert.ok(!stdout.includes(secret));
+  });
+
+  test('end, while Okta is down: a kubeconfig session, a sign-in, a person; each is audited', async () => {
+    const [ada, other, grace] = [await world.signIn('ada'), await world.signIn('ada'), await world.signIn('grace')];
+    const [one, two, three] = [await getToken(ada), await getToken(ada), await getToken(grace)].map((t) => t.id_token);
+    await world.okta.down();
+    try {
+      const { sid } = decodeJwt(one);
+      await end(sid);
+      assert.deepEqual([await reviewed(one), await reviewed(two), await isSignedIn(ada)], [false, true, true]);
+      const line = await world.postern.logLine((l) => l.event === 'end_ordered' && l.session === sid);
+      assert.deepEqual([line.by, line.unix_uid, line.uid], ['command line', process.getuid(), ids.ada]);
+      await world.postern.logLine((l) => l.event === 'session_ended' && l.session === sid && l.reason === 'ended_by_admin');
+
+      const parent = (await list('--user', ids.ada)).find((l) => l.kubeconfig_sessions.some((g) => g.id === decodeJwt(two).sid));
+      await end(parent.id);
+      assert.deepEqual([await reviewed(two), await isSignedIn(ada), await isSignedIn(other)], [false, false, true]);
+
+      await end('--user', ids.ada);
+      assert.deepEqual([await isSignedIn(other), await isSignedIn(grace), await reviewed(three)], [false, true, true]);
+      await end('--all');
+      assert.deepEqual([await isSignedIn(grace), await list()], [false, []]);
+    } finally {
+      await world.okta.up();
+    }
+  });
+
+  test('what is not there, and what is not said, ends nothing', async () => {
+    const ada = await world.signIn('ada');
+    for (const args of [['nothing'], ['../sessions'], ['--user', 'nobody']]) {
+      const { code, stderr } = await sessions('end', ...args);
+      assert.equal(code, 1, args.join(' '));
+      assert.match(stderr, /no such session/);
+    }
+    for (const args of [[], ['--all', '--user', ids.ada]]) assert.equal((await sessions('end', ...args)).code, 2);
+    assert.equal((await ask('DELETE', '/sessions')).status, 400);
+    assert.equal((await ask('DELETE', '/sessions?user=a&user=b')).status, 400);
+    assert.equal((await ask('POST', '/sessions')).status, 405);
+    assert.equal((await ask('GET', '/metrics')).status, 404);
+    assert.equal(await isSignedIn(ada), true);
+  });
+
+  test('by HTTP, as curl --unix-socket does it', async () => {
+    const ada = await world.signIn('ada');
+    assert.ok(JSON.parse((await ask('GET', `/sessions?user=${ids.ada}`)).text).sign_ins.length > 0);
+    assert.deepEqual(JSON.parse((await ask('DELETE', `/sessions?user=${ids.ada}`)).text), { written: true });
+    assert.equal(await isSignedIn(ada), false);
+  });
+
+  test('without a process: from the file, and what is ended there is over after the start', async () => {
+    const [ada, grace] = [await world.signIn('ada'), await world.signIn('grace')];
+    const { id_token } = await getToken(ada);
+    await world.postern.stop();
+    assert.throws(() => statSync(socket), { code: 'ENOENT' });
+    assert.deepEqual((await list()).map((l) => l.uid).sort(), [ids.ada, ids.grace]);
+    const audit = await end('--user', ids.ada);
+    assert.match(audit, /"end_ordered"/);
+    assert.match(audit, /"session_ended".*ended_by_admin/);
+    await world.postern.start();
+    assert.deepEqual([await isSignedIn(ada), await reviewed(id_token), await isSignedIn(grace)], [false, false, true]);
+  });
+
+  test('a socket that kill -9 left behind is replaced; meanwhile the file is opened', async () => {
+    await world.postern.kill9();
+    assert.ok(statSync(socket).isSocket());
+    assert.ok((await list()).length > 0);
+    await world.postern.start();
+    assert.equal((await ask('GET', '/sessions')).status, 200);
+  });
+
+  test('another listener, and a file that is no socket, are left alone', async () => {
+    const taken = path.join(world.dir, 'taken');
+    const server = net.createServer();
+    await new Promise((resolve) => { server.listen(taken, resolve); });
+    const plain = path.join(world.dir, 'plain');
+    writeFileSync(plain, 'mine');
+    for (const [where, why] of [[taken, /another Postern listens/], [plain, /no socket/]]) {
+      const change = (c) => { c.operations.control_socket = where; c.store.path = path.join(world.dir, 'second.db'); };
+      const config = await makeConfig({ dir: path.join(world.dir, 'postern'), ports: await pickPorts(), pki: world.pki, okta: world.okta, change });
+      const { code, stderr } = await runPostern(['serve', '-c', await writeConfig(path.join(world.dir, 'second.yaml'), config)]);
+      assert.equal(code, 1);
+      assert.match(stderr, why);
+    }
+    server.close();
+    assert.equal(readFileSync(plain, 'utf8'), 'mine');
+  });
+
+  test('a store that a process without socket holds is refused', async () => {
+    const change = (c) => { c.operations.control_socket = path.join(world.dir, 'nobody'); };
+    const config = await makeConfig({ dir: path.join(world.dir, 'postern'), ports: await pickPorts(), pki: world.pki, okta: world.okta, change });
+    const { code, stderr } = await runPostern(['sessions', 'list', '-c', await writeConfig(path.join(world.dir, 'third.yaml'), config)]);
+    assert.equal(code, 1);
+    assert.match(stderr, /in use|another process|locked/i);
   });
 });

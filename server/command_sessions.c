@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `sessions list` and `sessions end`: asks the running process by its control socket. Where none runs, it opens the
+ * store itself, which a process elsewhere that holds it does not allow. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "commands.h"
+#include "control.h"
+#include "http/web.h"
+#include "parts.h"
+#include "serve.h"
+#include "server.h"
+
+#define ID_CHARACTERS   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+#define NO_SUCH_SESSION "There is no such session."
+
+struct asking { /* one command's way to the sessions */
+    const struct config *config;
+    h2o_mem_pool_t pool;
+    bool offline;
+    /* offline: */
+    struct store *store;
+    struct seal_keys *keys;
+    struct loop *loop;
+    struct control control;
+    bool written;
+};
+
+/* ---- without a process ---- */
+
+static void on_session_ended(void *ctx, const struct session_ended *ended)
+{
+    (void)ctx;
+    serve_audit_ended(ended); /* Okta's tokens stay good there: nobody is asked */
+}
+
+static bool open_store(struct asking *self, struct error *err)
+{
+    const struct config *config = self->config;
+    struct session_limits limits = server_session_limits(config);
+    if (config->store.kind != STORE_SQLITE)
+        return error_set(err, ERROR_UPSTREAM,
+                         "no Postern runs that can be asked, and its sessions are in its memory");
+    if (access(config->store.path, R_OK | W_OK) != 0) /* never made by us */
+        return error_set(err, ERROR_UPSTREAM, "%s: %m", config->store.path);
+    self->loop = loop_new();
+    return parts_seal_keys(config, &self->keys, err) && parts_store(config, &self->store, err) &&
+           sessions_new(&limits, self->store, self->keys, clock_wall_ms(), on_session_ended, self,
+                        &self->control.sessions, err);
+}
+
+static void close_store(struct asking *self)
+{
+    if (self->store != NULL)
+        store_free(self->store);
+    loop_free(self->loop);
+    sessions_free(self->control.sessions);
+    seal_keys_free(self->keys);
+}
+
+static void on_ended(void *ctx, bool written)
+{
+    struct asking *self = ctx;
+    self->written = written;
+    loop_stop(self->loop);
+}
+
+static bool end_offline(struct asking *self, struct control_target *target, struct error *err)
+{
+    char uid[SESSION_UID_SIZE];
+    if (!control_find(&self->control, target, uid))
+        return error_set(err, ERROR_REJECTED, NO_SUCH_SESSION);
+    control_end(&self->control, self->loop, target, getuid(), on_ended, self);
+    loop_run(self->loop);
+    return self->written || error_set(err, ERROR_UPSTREAM, "the store could not be written");
+}
+
+static bool list_offline(struct asking *self, const char *user, h2o_iovec_t *out, struct error *err)
+{
+    return json_writer_end(control_list(&self->control, &self->pool, user), out, err);
+}
+
+/* ---- by the socket ---- */
+
+static bool judge_answer(struct asking *self, int status, h2o_iovec_t body, struct error *err)
+{
+    struct json *problem;
+    h2o_iovec_t detail = iovec_of("");
+    if (status == 200)
+        return true;
+    if (!json_parse(&self->pool, body, NULL, &problem, err) ||
+        !json_optional_string(problem, "detail", &detail, err))
+        return false;
+    return error_set(err, status == 404 ? ERROR_REJECTED : ERROR_UPSTREAM, "%s", detail.base);
+}
+
+static bool ask(struct asking *self, const char *method, const char *target, h2o_iovec_t *body,
+                struct error *err)
+{
+    int fd, status;
+    bool none_runs;
+    if (!control_connect(self->config->operations.control_socket, &fd, &none_runs, err))
+        return false;
+    bool good = control_ask(&self->pool, fd, method, target, &status, body, err) &&
+                judge_answer(self, status, *body, err);
+    close(fd);
+    return good;
+}
+
+static const char *target_of_user(struct asking *self, const char *user)
+{
+    struct text form;
+    text_init(&form, &self->pool);
+    if (user == NULL)
+        return "/sessions";
+    web_form_add(&form, "user", iovec_of(user));
+    return text_format(&self->pool, "/sessions?%s", form.bytes);
+}
+
+/* ---- either way ---- */
+
+static bool begin(struct asking *self, const struct config *config, struct error *err)
+{
+    const char *path = config->operations.control_socket;
+    int fd;
+    *self = (struct asking){.config = config, .offline = true};
+    h2o_mem_init_pool(&self->pool);
+    if (path == NULL || *path == '\0')
+        return open_store(self, err);
+    if (control_connect(path, &fd, &self->offline, err)) {
+        close(fd);
+        return true;
+    }
+    return self->offline && open_store(self, err);
+}
+
+static int finish(struct asking *self, bool good, const struct error *err)
+{
+    if (self->offline)
+        close_store(self);
+    h2o_mem_clear_pool(&self->pool);
+    if (!good)
+        fprintf(stderr, "postern: %s\n", err->text);
+    return good ? 0 : 1;
+}
+
+static bool list(struct asking *self, const char *user, h2o_iovec_t *out, struct error *err)
+{
+    return self->offline ? list_offline(self, user, out, err)
+                         : ask(self, "GET", target_of_user(self, user), out, err);
+}
+
+static bool end_user(struct asking *self, const char *uid, struct error *err)
+{
+    struct control_target target = {.uid = uid};
+    h2o_iovec_t body;
+    return self->offline ? end_offline(self, &target, err)
+                         : ask(self, "DELETE", target_of_user(self, uid), &body, err);
+}
+
+static bool end_one(struct asking *self, const char *id, struct error *err)
+{
+    struct control_target target = {.id = id};
+    h2o_iovec_t body;
+    if (strlen(id) >= SESSION_ID_SIZE || strspn(id, ID_CHARACTERS) != strlen(id))
+        return error_set(err, ERROR_REJECTED, NO_SUCH_SESSION); /* and no path of ours */
+    if (self->offline)
+        return end_offline(self, &target, err);
+    return ask(self, "DELETE", text_format(&self->pool, "/sessions/%s", id), &body, err);
+}
+
+static bool parse_list(struct asking *self, h2o_iovec_t body, const struct json **out,
+                       struct error *err)
+{
+    const struct json_limits limits = {SIZE_MAX, 8, SIZE_MAX};
+    struct json *answer;
+    if (!json_parse(&self->pool, body, &limits, &answer, err))
+        return false;
+    *out = json_member(answer, "sign_ins");
+    return *out != NULL || error_set(err, ERROR_UPSTREAM, "the answer is no list");
+}
+
+/* Everybody who is in the list has all sessions ended; who signs in meanwhile stays. */
+static bool end_all(struct asking *self, struct error *err)
+{
+    h2o_iovec_t body, uid;
+    const struct json *sign_ins;
+    if (!list(self, NULL, &body, err) || !parse_list(self, body, &sign_ins, err))
+        return false;
+    for (const struct json *one = sign_ins->first; one != NULL; one = one->next) {
+        if (!json_string(one, "uid", &uid, err))
+            return false;
+        if (!end_user(self, uid.base, err) && err->kind != ERROR_REJECTED)
+            return false; /* REJECTED: it was ended with another sign-in of the same person */
+    }
+    return true;
+}
+
+/* ---- the table ---- */
+
+/* Names are what people typed, perhaps to play with a terminal: plain ASCII only. */
+static const char *plain(struct asking *self, const struct json *of, const char *key)
+{
+    h2o_iovec_t value = {NULL, 0};
+    struct error err;
+    if (!json_optional_string(of, key, &value, &err) || value.len == 0)
+        return "-";
+    char *made = text_dup_iovec(&self->pool, value);
+    for (char *c = made; *c != '\0'; c++)
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?';
+    return made;
+}
+
+static void print_row(struct asking *self, const struct json *session, const struct json *sign_in)
+{
+    bool is_sign_in = session == sign_in;
+    printf("%-24s  %-10s  %-24s  %-24s  %-16s  %-24s  %-20s  %-20s  %-20s  %s\n",
+           plain(self, session, "id"), is_sign_in ? "sign-in" : "kubeconfig",
+           plain(self, sign_in, "uid"), plain(self, sign_in, "user"),
+           plain(self, session, "cluster"), plain(self, session, "name"),
+           plain(self, session, "created"), plain(self, session, "last_used"),
+           plain(self, session, "ends"), plain(self, session, "address"));
+}
+
+static void print_table(struct asking *self, const struct json *sign_ins)
+{
+    printf("%-24s  %-10s  %-24s  %-24s  %-16s  %-24s  %-20s  %-20s  %-20s  %s\n", "ID", "KIND",
+           "UID", "USER", "CLUSTER", "NAME", "CREATED", "LAST USED", "ENDS", "FROM");
+    for (const struct json *one = sign_ins->first; one != NULL; one = one->next) {
+        const struct json *below = json_member(one, "kubeconfig_sessions");
+        print_row(self, one, one);
+        for (const struct json *at = below != NULL ? below->first : NULL; at != NULL; at = at->next)
+            print_row(self, at, one);
+    }
+}
+
+/* ---- the commands ---- */
+
+int command_sessions_list(const struct config *config, const struct command_input *input)
+{
+    struct asking self;
+    struct error err;
+    h2o_iovec_t body;
+    const struct json *sign_ins;
+    bool good = begin(&self, config, &err) && list(&self, input->user, &body, &err) &&
+                parse_list(&self, body, &sign_ins, &err);
+    if (good && input->json)
+        printf("%.*s\n", (int)body.len, body.base);
+    else if (good)
+        print_table(&self, sign_ins);
+    return finish(&self, good, &err);
+}
+
+int command_sessions_end(const struct config *config, const struct command_input *input)
+{
+    struct asking self;
+    struct error err;
+    if ((input->operand != NULL) + (input->user != NULL) + input->all != 1) {
+        fputs("postern: say what ends: ID, --user UID or --all\n", stderr);
+        return 2;
+    }
+    bool good = begin(&self, config, &err);
+    if (good && input->all)
+        good = end_all(&self, &err);
+    else if (good)
+        good = input->user != NULL ? end_user(&self, input->user, &err)
+                                   : end_one(&self, input->operand, &err);
+    return finish(&self, good, &err);
+}
