@@ -67,7 +67,7 @@ export async function makeConfig({ dir, ports, pki, okta, change = () => {} }) {
   change(config);
   // An empty mapping is no YAML in block style.
   for (const [key, value] of Object.entries(config)) {
-    if (value && !Array.isArray(value) && Object.keys(value).length === 0) delete config[key];
+    if (value && typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length === 0) delete config[key];
   }
   return config;
 }
