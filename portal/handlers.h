@@ -20,6 +20,12 @@ int issuer_discovery(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* issuer_is_
 int issuer_token(void *ctx, h2o_req_t *req, h2o_iovec_t rest);     /* POST /token */
 int issuer_userinfo(void *ctx, h2o_req_t *req, h2o_iovec_t rest);  /* GET, POST /userinfo */
 int issuer_revoke(void *ctx, h2o_req_t *req, h2o_iovec_t rest);    /* POST /revoke */
+int sessions_page(void *ctx, h2o_req_t *req, h2o_iovec_t rest);    /* GET /sessions */
+int sessions_end(void *ctx, h2o_req_t *req, h2o_iovec_t rest);     /* POST /sessions/end */
+int sessions_rename(void *ctx, h2o_req_t *req, h2o_iovec_t rest);  /* POST /sessions/name */
+int sessions_stay(void *ctx, h2o_req_t *req, h2o_iovec_t rest);    /* POST /sessions/stay */
+int admin_sessions(void *ctx, h2o_req_t *req, h2o_iovec_t rest);   /* GET /admin/sessions */
+int admin_end(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* POST /admin/sessions/end */
 int keys_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /keys */
 
 /* ---- what pages show ---- */
@@ -29,6 +35,23 @@ struct json *home_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
 struct json *profile_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
                            const struct config *config, const struct identity *identity,
                            const struct session_login *login, int64_t now_ms);
+
+struct sessions_seen {
+    const struct session_entry *entries; /* this person's */
+    size_t count;
+    const char *own_id; /* the sign-in of this browser */
+    bool is_admin;
+    int64_t now_ms;
+};
+struct json *sessions_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                            const struct config *config, const struct identity *identity,
+                            const struct sessions_seen *seen);
+/* One sign-in with what is below it, into entry. */
+void sessions_add_entry(h2o_mem_pool_t *pool, struct json *entry, const struct config *config,
+                        const struct session_entry *from, int64_t now_ms);
+
+/* Whether a kubeconfig session may be called that: short enough, without control characters. */
+bool token_name_fits(h2o_iovec_t name);
 
 struct token_made { /* lives until the answer is sent */
     const struct config_cluster *cluster;

@@ -96,9 +96,9 @@ struct json *profile_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
 static void show(struct visit *visit)
 {
     const struct portal *portal = visit->portal;
-    page_send(visit->req, 200, "profile.html",
-              profile_model(&visit->req->pool, &portal->frame, portal->parts.config,
-                            visit->identity, &visit->login, visit->now_ms));
+    visit_send(visit, "profile.html",
+               profile_model(&visit->req->pool, &portal->frame, portal->parts.config,
+                             visit->identity, &visit->login, visit->now_ms));
 }
 
 int profile(void *ctx, h2o_req_t *req, h2o_iovec_t rest)

@@ -115,12 +115,22 @@ static void on_ended(void *ctx, bool written)
         answer(self, written);
 }
 
-static void audit(struct sign_out *self, const struct session_login *login)
+/* The sessions page has a button for all of a person's sign-ins; whatever else the body holds, this one ends. */
+static bool asks_everywhere(h2o_req_t *req)
+{
+    struct web_form form;
+    return web_content_type_is(req, "application/x-www-form-urlencoded") &&
+           web_form_parse(&req->pool, req->entity, &form, NULL) &&
+           iovec_equal(web_form_value(&form, "everywhere"), "yes");
+}
+
+static void audit(struct sign_out *self, const struct session_login *login, bool everywhere)
 {
     char address[WEB_ADDRESS_SIZE];
     web_remote_address(self->req, address);
     log_audit("sign_out", LOG_STR("uid", login->uid), LOG_STR("session", login->id),
-              LOG_STR("address", address), LOG_STR("request_id", web_request_id(self->req)));
+              LOG_BOOL("everywhere", everywhere), LOG_STR("address", address),
+              LOG_STR("request_id", web_request_id(self->req)));
 }
 
 int sign_out(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
@@ -140,8 +150,13 @@ int sign_out(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
         return 0;
     }
     prepare_okta(self, login.id);
-    audit(self, &login);
-    sessions_end_login(portal->parts.sessions, web_loop(req), login.id, SESSION_SIGNED_OUT,
-                       on_ended, later_new(portal, req, self));
+    bool everywhere = asks_everywhere(req);
+    audit(self, &login, everywhere);
+    if (everywhere)
+        sessions_end_user(portal->parts.sessions, web_loop(req), login.uid, SESSION_SIGNED_OUT,
+                          on_ended, later_new(portal, req, self));
+    else
+        sessions_end_login(portal->parts.sessions, web_loop(req), login.id, SESSION_SIGNED_OUT,
+                           on_ended, later_new(portal, req, self));
     return 0;
 }

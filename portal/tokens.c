@@ -23,12 +23,12 @@ struct token_request { /* in the request's pool */
 
 /* ---- what is asked for ---- */
 
-static bool is_printable(h2o_iovec_t text)
+bool token_name_fits(h2o_iovec_t name)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.base[i] < 0x20 || text.base[i] == 0x7f)
+    for (size_t i = 0; i < name.len; i++)
+        if ((unsigned char)name.base[i] < 0x20 || name.base[i] == 0x7f)
             return false;
-    return true;
+    return name.len < SESSION_NAME_SIZE;
 }
 
 static bool read_form(h2o_req_t *req, struct token_request *out, struct error *err)
@@ -41,7 +41,7 @@ static bool read_form(h2o_req_t *req, struct token_request *out, struct error *e
     if (!web_form_parse(&req->pool, req->entity, &form, err))
         return error_set(err, ERROR_BAD_INPUT, "The form is malformed.");
     h2o_iovec_t name = web_form_value(&form, "name");
-    if (name.len >= SESSION_NAME_SIZE || !is_printable(name))
+    if (!token_name_fits(name))
         return error_set(err, ERROR_BAD_INPUT,
                          "The name must be at most %d bytes long, without control characters.",
                          SESSION_NAME_SIZE - 1);

@@ -121,11 +121,12 @@ static void on_identity(void *ctx, const struct identity *identity, const struct
     }
 }
 
-int visit_start(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),
-                void *detail)
+static int start(struct portal *portal, h2o_req_t *req, const struct visit *template, bool anew)
 {
     struct visit *self = h2o_mem_alloc_shared(&req->pool, sizeof(*self), on_dispose);
-    *self = (struct visit){.portal = portal, .req = req, .ready = ready, .detail = detail};
+    *self = *template;
+    self->portal = portal;
+    self->req = req;
     self->now_ms = clock_wall_ms();
     h2o_iovec_t cookie = web_cookie(req, SESSION_COOKIE);
     enum session_state state = SESSION_UNKNOWN;
@@ -137,13 +138,62 @@ int visit_start(struct portal *portal, h2o_req_t *req, void (*ready)(struct visi
     }
     int64_t now_mono_ms = clock_mono_ms();
     struct identities *identities = portal->parts.identities;
+    if (anew)
+        identities_mark_due(identities, self->login.uid);
     self->identity = identities_peek(identities, self->login.uid, now_mono_ms);
     if (self->identity != NULL)
-        ready(self);
+        self->ready(self);
     else
         self->wait = identities_wait(identities, web_loop(req), self->login.uid, now_mono_ms,
                                      on_identity, self);
     return 0;
+}
+
+int visit_start(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),
+                void *detail)
+{
+    return start(portal, req, &(struct visit){.ready = ready, .detail = detail}, false);
+}
+
+int visit_start_anew(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),
+                     void *detail)
+{
+    return start(portal, req, &(struct visit){.ready = ready, .detail = detail}, true);
+}
+
+bool visit_is_admin(const struct visit *self)
+{
+    const struct config_strings *groups = &self->portal->parts.config->portal.admin_groups;
+    return groups->count > 0 && subject_in_any(groups, self->identity);
+}
+
+/* ---- forms and pages ---- */
+
+bool visit_form(struct visit *self, struct web_form *out)
+{
+    struct error err = {.kind = ERROR_NONE};
+    *out = (struct web_form){NULL, 0};
+    if (self->req->entity.len == 0)
+        return true;
+    if (!web_content_type_is(self->req, "application/x-www-form-urlencoded"))
+        error_set(&err, ERROR_BAD_INPUT, "The body must be a form.");
+    else if (web_form_parse(&self->req->pool, self->req->entity, out, &err))
+        return true;
+    page_trouble(&self->portal->frame, self->req,
+                 &(struct trouble){.status = 400,
+                                   .title = "This can't be a form of ours",
+                                   .what = err.text,
+                                   .todo = "Begin at the home page."});
+    return false;
+}
+
+void visit_send(struct visit *self, const char *template_name, struct json *model)
+{
+    h2o_mem_pool_t *pool = &self->req->pool;
+    struct json *session = json_add_object(pool, model, "session");
+    page_add_time(pool, session, "idle", self->login.idle_ends_ms, self->now_ms);
+    page_add_time(pool, session, "end", self->login.ends_ms, self->now_ms);
+    page_send(self->req, 200, template_name, model);
 }
 
 /* ---- about the request ---- */

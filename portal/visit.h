@@ -8,6 +8,7 @@
 
 #include "cache/identities.h"
 #include "cache/sessions.h"
+#include "http/web.h"
 #include "state.h"
 
 struct visit { /* in the request's pool */
@@ -24,6 +25,18 @@ struct visit { /* in the request's pool */
 /* Always 0, as handlers want it. ready runs at most once, now or later, and answers. */
 int visit_start(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),
                 void *detail);
+
+/* The same for an act that wants to know the person's groups of now: Okta is asked first. Where it does not answer, what
+ * was known counts as long as it does elsewhere. */
+int visit_start_anew(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),
+                     void *detail);
+
+/* Whether the person is in one of portal.admin_groups; nobody is where that is empty. */
+bool visit_is_admin(const struct visit *self);
+/* The body's form; without one it is empty. False: the request was answered with what is wrong. */
+MUST_CHECK bool visit_form(struct visit *self, struct web_form *out);
+/* The page with what the layout says about this sign-in's end. */
+void visit_send(struct visit *self, const char *template_name, struct json *model);
 
 /* The sign-in page; notice may be NULL. return_to is a path of ours, or NULL. */
 void visit_offer_sign_in(struct portal *portal, h2o_req_t *req, int status, const char *notice,

@@ -61,7 +61,7 @@ function relative(ms) {
 const opened = performance.now();
 const then = Date.parse(document.body.dataset.now);
 const times = [...document.querySelectorAll('time[data-live]')];
-const ending = [...document.querySelectorAll('[data-until]')];
+const untils = [...document.querySelectorAll('[data-until]')];
 
 function tick() {
   const now = then + performance.now() - opened;
@@ -69,7 +69,7 @@ function tick() {
     const text = relative(Date.parse(time.dateTime) - now);
     if (time.textContent !== text) time.textContent = text;
   }
-  for (const place of ending) place.classList.toggle('expired', Date.parse(place.dataset.until) <= now);
+  for (const place of untils) place.classList.toggle('expired', Date.parse(place.dataset.until) <= now);
 }
 
 for (const time of document.querySelectorAll('time[data-clock]')) {
@@ -77,3 +77,43 @@ for (const time of document.querySelectorAll('time[data-clock]')) {
 }
 for (const time of times) time.title = new Date(time.dateTime).toLocaleString();
 if (times.length) setInterval(tick, 1000);
+
+// The warning before this sign-in ends. What another tab did to it counts here too; the server has the last word.
+const ending = document.getElementById('ending');
+
+function watchEnd() {
+  const words = ending.querySelector('p');
+  const stay = ending.querySelector('form');
+  const end = Date.parse(ending.dataset.end);
+  const others = new BroadcastChannel('postern');
+  let idle = Date.parse(ending.dataset.idle);
+  const notice = Math.min((idle - then) / 3, 120_000);
+  const now = () => then + performance.now() - opened;
+
+  function look() {
+    const left = Math.ceil((Math.min(idle, end) - now()) / 1000);
+    ending.hidden = left > notice / 1000;
+    if (ending.hidden) return;
+    stay.hidden = left <= 0 || end <= idle;
+    if (left <= 0) words.textContent = 'Your sign-in has ended. Load the page again to sign in; kubectl goes on until its own limit.';
+    else if (end <= idle) words.textContent = `This sign-in ends in ${span(left)}, whatever you do, and its kubeconfigs with it. Sign in again afterwards.`;
+    else words.textContent = `You will be signed out here in ${span(left)}, as nothing happens. kubectl goes on.`;
+  }
+
+  others.addEventListener('message', (event) => {
+    if (event.data > idle) idle = event.data;
+    look();
+  });
+  stay.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const answer = await fetch(stay.action, { method: 'POST', headers: { accept: 'application/json' } }).catch(() => null);
+    if (!answer?.ok) return stay.submit();
+    idle = Date.parse((await answer.json()).idle_ends);
+    others.postMessage(idle);
+    look();
+  });
+  others.postMessage(idle);
+  setInterval(look, 1000);
+}
+
+if (ending) watchEnd();
