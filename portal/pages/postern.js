@@ -97,7 +97,7 @@ function watchEnd() {
     stay.hidden = left <= 0 || end <= idle;
     if (left <= 0) words.textContent = 'Your sign-in has ended. Load the page again to sign in; kubectl goes on until its own limit.';
     else if (end <= idle) words.textContent = `This sign-in ends in ${span(left)}, whatever you do, and its kubeconfigs with it. Sign in again afterwards.`;
-    else words.textContent = `You will be signed out here in ${span(left)}, as nothing happens. kubectl goes on.`;
+    else words.textContent = `You will be signed out here in ${span(left)}, because nothing happens in this browser. kubectl goes on.`;
   }
 
   others.addEventListener('message', (event) => {

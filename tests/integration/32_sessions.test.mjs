@@ -75,7 +75,7 @@ describe('sessions', { timeout: 240_000 }, () => {
     const there = await world.signIn('grace');
     const [mine, theirs] = [await getToken(here), await getToken(there)];
     const html = await page(here);
-    const other = [...html.matchAll(/id="s-([^"]+)">Sign-in from/g)].map((match) => match[1]);
+    const other = [...html.matchAll(/name="id" value="([^"]+)"><button class="secondary">End this sign-in/g)].map((match) => match[1]);
     assert.ok(other.length >= 1);
     for (const id of other) assert.equal((await here.post('/sessions/end', { id })).status, 303);
     assert.equal(await isSignedIn(there), false);
@@ -115,7 +115,7 @@ describe('sessions', { timeout: 240_000 }, () => {
     assert.equal(ended.status, 303, ended.text);
     assert.equal(ended.headers.location, '/admin/sessions?q=grace%20%26%20co');
     assert.equal(await yes(token), false);
-    await world.postern.logLine((line) => line.event === 'ended_by_admin' && line.session === id && line.target_uid === world.okta.user('grace').id);
+    await world.postern.logLine((line) => line.event === 'end_ordered' && line.by === 'administrator' && line.session === id && line.uid === world.okta.user('grace').id);
     assert.match(await page(grace), /an administrator ended it/);
     assert.equal((await ada.post('/admin/sessions/end', { uid: world.okta.user('grace').id })).status, 303);
     assert.equal(await isSignedIn(grace), false);
@@ -141,15 +141,18 @@ describe('sessions', { timeout: 240_000 }, () => {
       const tab = await signedIn('ada');
       for (const name of ['kubectl on the old laptop', 'CI in Frankfurt']) await form(tab, '/tokens/kubernetes', { name });
       await tab.getByRole('link', { name: 'Sessions' }).click();
-      await tab.getByText('CI in Frankfurt').waitFor();
+      await tab.getByRole('listitem').filter({ hasText: 'CI in Frankfurt' }).waitFor();
       await assertAccessible(tab);
       await screenshot(tab, 'sessions');
       await tab.goto(`${world.postern.url}/admin/sessions?q=ada`);
       await assertAccessible(tab);
       await screenshot(tab, 'admin');
       await tab.goto(`${world.postern.url}/sessions`);
-      await tab.getByRole('listitem').filter({ hasText: 'CI in Frankfurt' }).getByText('Rename').click();
-      await tab.getByLabel('Name').last().waitFor();
+      const row = tab.getByRole('listitem').filter({ hasText: 'CI in Frankfurt' });
+      await row.getByText('Rename').click();
+      await row.getByLabel('Name').fill('CI in Bonn');
+      await row.getByRole('button', { name: 'Save' }).click();
+      await tab.getByRole('listitem').filter({ hasText: 'CI in Bonn' }).waitFor();
       await tab.context().close();
     });
 
