@@ -170,9 +170,9 @@ static void answer(const struct visit *visit, const struct token_made *made)
     if (web_wants_json(visit->req))
         answer_json(visit, made);
     else
-        page_send(visit->req, 200, "token.html",
-                  token_model(&visit->req->pool, &portal->frame, portal->parts.config,
-                              visit->identity, made, is_windows(visit->req)));
+        visit_send(visit, "token.html",
+                   token_model(&visit->req->pool, &portal->frame, portal->parts.config,
+                               visit->identity, made, is_windows(visit->req)));
 }
 
 int token_make(void *ctx, h2o_req_t *req, h2o_iovec_t cluster)

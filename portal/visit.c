@@ -187,7 +187,7 @@ bool visit_form(struct visit *self, struct web_form *out)
     return false;
 }
 
-void visit_send(struct visit *self, const char *template_name, struct json *model)
+void visit_send(const struct visit *self, const char *template_name, struct json *model)
 {
     h2o_mem_pool_t *pool = &self->req->pool;
     struct json *session = json_add_object(pool, model, "session");

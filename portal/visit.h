@@ -36,7 +36,7 @@ bool visit_is_admin(const struct visit *self);
 /* The body's form; without one it is empty. False: the request was answered with what is wrong. */
 MUST_CHECK bool visit_form(struct visit *self, struct web_form *out);
 /* The page with what the layout says about this sign-in's end. */
-void visit_send(struct visit *self, const char *template_name, struct json *model);
+void visit_send(const struct visit *self, const char *template_name, struct json *model);
 
 /* The sign-in page; notice may be NULL. return_to is a path of ours, or NULL. */
 void visit_offer_sign_in(struct portal *portal, h2o_req_t *req, int status, const char *notice,
