@@ -18,6 +18,8 @@
 #define QUEUE_MAX_LINES 8192
 #define QUEUE_MAX_BYTES (4UL * 1024 * 1024)
 #define BATCH           64
+#define GATHER_NS                                                                                  \
+    2000000 /* between two batches: a wake-up and a write for each line cost more than the line */
 
 static atomic_int least_level = LOG_INFO;
 static atomic_uint_fast64_t lost_lines;
@@ -133,10 +135,12 @@ static void tell_lost(void)
 
 static void *write_lines(void *unused)
 {
+    const struct timespec gather = {.tv_nsec = GATHER_NS};
     struct log_line *lines;
     while ((lines = queue_take()) != NULL) {
         write_and_free(queue.fd, lines);
         tell_lost();
+        nanosleep(&gather, NULL);
     }
     tell_lost();
     return unused;
