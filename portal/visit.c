@@ -190,9 +190,9 @@ bool visit_form(struct visit *self, struct web_form *out)
 void visit_send(const struct visit *self, const char *template_name, struct json *model)
 {
     h2o_mem_pool_t *pool = &self->req->pool;
-    struct json *session = json_add_object(pool, model, "session");
-    page_add_time(pool, session, "idle", self->login.idle_ends_ms, self->now_ms);
-    page_add_time(pool, session, "end", self->login.ends_ms, self->now_ms);
+    struct json *stays = json_add_object(pool, model, "stays");
+    page_add_time(pool, stays, "idle", self->login.idle_ends_ms, self->now_ms);
+    page_add_time(pool, stays, "end", self->login.ends_ms, self->now_ms);
     page_send(self->req, 200, template_name, model);
 }
 

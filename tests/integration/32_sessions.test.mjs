@@ -156,6 +156,19 @@ describe('sessions', { timeout: 240_000 }, () => {
       await tab.context().close();
     });
 
+    test('no page warns before it is time', async () => {
+      const tab = await signedIn('ada');
+      const show = [() => tab.goto(`${world.postern.url}/`), () => tab.goto(`${world.postern.url}/profile`), () => tab.goto(`${world.postern.url}/sessions`),
+        async () => { await tab.goto(`${world.postern.url}/`); await tab.getByRole('button', { name: 'Set up kubectl' }).first().click(); await tab.waitForURL('**/tokens/**'); }];
+      for (const step of show) {
+        await step();
+        const { idle, end } = await tab.locator('#ending').evaluate((element) => ({ ...element.dataset }));
+        assert.ok(Date.parse(end) > Date.parse(idle), `${tab.url()}: ${idle}, ${end}`);
+        assert.equal(await tab.locator('#ending').isVisible(), false, tab.url());
+      }
+      await tab.context().close();
+    });
+
     test('a warning with a countdown comes before the idle limit, and one click stays', async () => {
       const tab = await signedIn('grace');
       await tab.clock.install();
