@@ -44,6 +44,13 @@ static bool is_sign_in_page(const char *path)
     return false;
 }
 
+/* It is judged on both ways: what was sealed by a former version of ours has no more trust than what comes from outside. */
+static const char *return_path(h2o_mem_pool_t *pool, const char *return_to)
+{
+    const char *path = web_return_to(pool, iovec_of(return_to));
+    return path != NULL && !is_sign_in_page(path) ? path : "/";
+}
+
 void attempt_new(const char *return_to, int64_t now_ms, struct attempt *out)
 {
     bool usable =
@@ -114,7 +121,7 @@ bool attempt_open(h2o_mem_pool_t *pool, const struct seal_keys *keys, h2o_iovec_
     if (found.created_ms < now_ms - ATTEMPT_LIFETIME_MS ||
         found.created_ms > now_ms + CLOCK_STEP_MS)
         return false;
-    found.return_to = return_to.base;
+    found.return_to = return_path(pool, return_to.base);
     *out = found;
     return true;
 }

@@ -12,9 +12,9 @@
 
 #define ATTEMPT_COOKIE      "__Host-postern-attempt-" /* and the begin of the state */
 #define ATTEMPT_LIFETIME_MS 600000
-#define ATTEMPT_MAX         8   /* of one browser; beyond, the oldest is dropped */
-#define ATTEMPT_RETURN_MAX  512 /* eight cookies must fit into a request's head */
-#define ATTEMPT_SECRET_SIZE 44  /* base64url of 32 bytes, and NUL */
+#define ATTEMPT_MAX         8    /* of one browser; beyond, the oldest is dropped */
+#define ATTEMPT_RETURN_MAX  1024 /* as web_return_to; eight cookies must fit into a request's head */
+#define ATTEMPT_SECRET_SIZE 44   /* base64url of 32 bytes, and NUL */
 
 struct attempt {
     char state[ATTEMPT_SECRET_SIZE];

@@ -26,6 +26,8 @@ int sessions_rename(void *ctx, h2o_req_t *req, h2o_iovec_t rest);  /* POST /sess
 int sessions_stay(void *ctx, h2o_req_t *req, h2o_iovec_t rest);    /* POST /sessions/stay */
 int admin_sessions(void *ctx, h2o_req_t *req, h2o_iovec_t rest);   /* GET /admin/sessions */
 int admin_end(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* POST /admin/sessions/end */
+int authorize_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);   /* GET /authorize */
+int authorize_answer(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* POST /authorize */
 int keys_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /keys */
 
 /* ---- what pages show ---- */
@@ -81,8 +83,21 @@ struct json *sign_out_model(h2o_mem_pool_t *pool, const struct page_frame *frame
 /* "https://host[:port]" of such an URL; NULL for another one, or one with odd characters in it. */
 const char *sign_out_origin(h2o_mem_pool_t *pool, const char *url);
 
-/* ---- tokens.c, for its two pages ---- */
+struct authorize_request;
+struct authorize_asked {
+    const struct authorize_request *request;
+    const char *session_name; /* what is proposed */
+    int64_t ends_ms;          /* of the sign-in */
+    int64_t now_ms;
+};
+struct json *authorize_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                             const struct config *config, const struct identity *identity,
+                             const struct authorize_asked *asked);
+
+/* ---- tokens.c, for its two pages, and for others that give a cluster ---- */
 struct visit;
+/* Says why this person may not use that cluster, and what would change it. */
+void token_refuse_cluster(struct visit *visit, const struct config_cluster *cluster);
 typedef void (*token_answer)(const struct visit *visit, const struct token_made *made);
 /* Makes the session and its first token, and calls answer; or answers itself where that can't be. A file is asked for
  * only where the cluster has an address; with style=exec, made has neither session nor tokens. Always 0. */

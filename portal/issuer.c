@@ -268,6 +268,12 @@ static void put_list(struct json_writer *out, const char *key, const char *const
     json_end_array(out);
 }
 
+static void put_bool(struct json_writer *out, const char *key, bool value)
+{
+    json_key(out, key);
+    json_put_bool(out, value);
+}
+
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 void issuer_write_discovery(const struct config *config, struct json_writer *out)
@@ -275,12 +281,16 @@ void issuer_write_discovery(const struct config *config, struct json_writer *out
     json_begin_object(out);
     json_key(out, "issuer");
     json_put_string(out, config->portal.issuer);
+    put_url(out, config, "authorization_endpoint", "/authorize");
     put_url(out, config, "token_endpoint", "/token");
     put_url(out, config, "userinfo_endpoint", "/userinfo");
     put_url(out, config, "revocation_endpoint", "/revoke");
     put_url(out, config, "jwks_uri", "/keys");
     put_list(out, "grant_types_supported", LIST("authorization_code", "refresh_token"));
     put_list(out, "response_types_supported", LIST("code"));
+    put_list(out, "response_modes_supported", LIST("query"));
+    put_bool(out, "authorization_response_iss_parameter_supported", true); /* RFC 9207 section 3 */
+    put_bool(out, "request_uri_parameter_supported", false);
     put_list(out, "subject_types_supported", LIST("public"));
     put_list(out, "id_token_signing_alg_values_supported", LIST(config->tokens.algorithm));
     put_list(out, "token_endpoint_auth_methods_supported", LIST("none"));

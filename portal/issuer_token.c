@@ -80,6 +80,25 @@ static enum issuer_result result_of(const struct session_refreshed *refreshed)
     return refreshed->state == SESSION_UNKNOWN ? ISSUER_BAD_GRANT : ISSUER_SESSION_ENDED;
 }
 
+/* Of a code nobody can say more: whoever presents a wrong one is a stranger. */
+static void refuse_session(struct issuer_request *self, const struct session_refreshed *refreshed)
+{
+    enum issuer_result result = result_of(refreshed);
+    if (refreshed->store_failed)
+        issuer_refuse_with(self, ISSUER_FAILED,
+                           &(struct issuer_error){503, "temporarily_unavailable",
+                                                  "the session can not be saved now; try again "
+                                                  "in a moment"});
+    else if (self->kind == ISSUER_CODE && result == ISSUER_BAD_GRANT)
+        issuer_refuse_with(self, result,
+                           &(struct issuer_error){400, "invalid_grant",
+                                                  "the code is unknown, spent or older than a "
+                                                  "minute, or not for this client_id, "
+                                                  "redirect_uri and code_verifier"});
+    else
+        issuer_refuse(self, result);
+}
+
 static void on_refreshed(void *ctx, const struct session_refreshed *refreshed)
 {
     struct portal *portal;
@@ -87,7 +106,7 @@ static void on_refreshed(void *ctx, const struct session_refreshed *refreshed)
     if (self == NULL)
         return; /* the answer is lost: the client asks again with the token that it has */
     if (refreshed->state != SESSION_LIVE) {
-        issuer_refuse(self, result_of(refreshed));
+        refuse_session(self, refreshed);
         return;
     }
     self->grant = *refreshed->grant;

@@ -121,6 +121,8 @@ static const struct address addresses[] = {
     {{"POST", "/sessions/stay", sessions_stay}, LOOKS},
     {{"GET", "/admin/sessions", admin_sessions}, LOOKS},
     {{"POST", "/admin/sessions/end", admin_end}, LOOKS},
+    {{"GET", "/authorize", authorize_show}, LOOKS},
+    {{"POST", "/authorize", authorize_answer}, LOOKS},
     {{"GET", "/keys", keys_show}, API},
     {{"POST", "/token", issuer_token}, API},
     {{"GET", "/userinfo", issuer_userinfo}, API},

@@ -60,7 +60,7 @@ static void trouble(struct visit *visit, int status, const char *title, const ch
                                    .todo = "The home page shows what you can use."});
 }
 
-static void refuse_cluster(struct visit *visit, const struct config_cluster *cluster)
+void token_refuse_cluster(struct visit *visit, const struct config_cluster *cluster)
 {
     const struct identity *identity = visit->identity;
     if (identity->username == NULL) {
@@ -199,7 +199,7 @@ static void on_ready(struct visit *visit)
         return;
     }
     if (!subject_may_use(parts->config, cluster, visit->identity)) {
-        refuse_cluster(visit, cluster);
+        token_refuse_cluster(visit, cluster);
         return;
     }
     if (!read_form(visit->req, request, &err)) {

@@ -65,8 +65,11 @@ static const char *notice_of(const struct portal *portal, h2o_req_t *req, enum s
 }
 
 /* Only a page that a GET shows is worth coming back to. */
-static const char *return_path(h2o_req_t *req)
+static const char *return_path(const struct visit *self)
 {
+    h2o_req_t *req = self->req;
+    if (self->return_to != NULL)
+        return web_return_to(&req->pool, iovec_of(self->return_to));
     if (!web_method_is(req, "GET"))
         return NULL;
     return web_return_to(&req->pool, web_path(req));
@@ -75,8 +78,7 @@ static const char *return_path(h2o_req_t *req)
 static void turn_away(struct visit *self, const char *notice)
 {
     bool at_home = iovec_equal(web_path(self->req), "/");
-    visit_offer_sign_in(self->portal, self->req, at_home ? 200 : 401, notice,
-                        return_path(self->req));
+    visit_offer_sign_in(self->portal, self->req, at_home ? 200 : 401, notice, return_path(self));
 }
 
 /* ---- who it is ---- */
@@ -103,7 +105,7 @@ static void okta_failed(struct visit *self, const struct error *err)
             .todo = "Try again in a moment. If it stays like this, give whoever runs Postern "
                     "the request number below.",
             .action = "Try again",
-            .href = return_path(self->req) != NULL ? return_path(self->req) : "/",
+            .href = return_path(self) != NULL ? return_path(self) : "/",
         });
 }
 
@@ -153,6 +155,13 @@ int visit_start(struct portal *portal, h2o_req_t *req, void (*ready)(struct visi
                 void *detail)
 {
     return start(portal, req, &(struct visit){.ready = ready, .detail = detail}, false);
+}
+
+int visit_start_at(struct portal *portal, h2o_req_t *req, const char *return_to,
+                   void (*ready)(struct visit *self), void *detail)
+{
+    const struct visit visit = {.ready = ready, .detail = detail, .return_to = return_to};
+    return start(portal, req, &visit, false);
 }
 
 int visit_start_anew(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),

@@ -20,6 +20,7 @@ struct visit { /* in the request's pool */
     void (*ready)(struct visit *self);
     void *detail;               /* the page's own */
     struct identity_wait *wait; /* NULL unless the identity is waited for */
+    const char *return_to; /* where a sign-in leads back to; NULL: this page, where it is one */
 };
 
 /* Always 0, as handlers want it. ready runs at most once, now or later, and answers. */
@@ -30,6 +31,10 @@ int visit_start(struct portal *portal, h2o_req_t *req, void (*ready)(struct visi
  * was known counts as long as it does elsewhere. */
 int visit_start_anew(struct portal *portal, h2o_req_t *req, void (*ready)(struct visit *self),
                      void *detail);
+
+/* The same for a page whose address is more than its path, or an act that begins at such a page: return_to, of ours. */
+int visit_start_at(struct portal *portal, h2o_req_t *req, const char *return_to,
+                   void (*ready)(struct visit *self), void *detail);
 
 /* Whether the person is in one of portal.admin_groups; nobody is where that is empty. */
 bool visit_is_admin(const struct visit *self);
