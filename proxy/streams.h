@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What goes through the proxy right now: each worker lists its open exchanges (requests that wait, answers that
+ * stream, tunnels). Once a second each is judged: may its owner still have it, is its client still there, did it
+ * exceed its time? What may not go on is cut. */
+#pragma once
+
+#include <h2o.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "base/metrics.h"
+
+/* Who an exchange belongs to. All copied by the engine; NULL where there is none. */
+struct stream_owner {
+    const char *login_id; /* the sign-in */
+    const char *grant_id; /* the kubeconfig session */
+    const char *uid;      /* Okta's id of the person */
+    const char *cluster;
+    const char *app; /* NULL: the API server */
+};
+
+/* Called on each worker's thread for each open exchange, every second: must not block, and must not count as
+ * use. */
+typedef bool (*stream_judge)(void *ctx, const struct stream_owner *owner);
+
+struct streams_hub; /* all workers' lists */
+struct streams;     /* one worker's */
+
+/* ctx is borrowed until the end. judge may be NULL: everything goes on. */
+struct streams_hub *streams_hub_new(stream_judge judge, void *ctx, struct metrics *metrics);
+/* Once no worker runs any more; accepts NULL. */
+void streams_hub_free(struct streams_hub *self);
+/* The calling worker's list; made at its first call. */
+struct streams *streams_here(struct streams_hub *self, struct loop *loop);
+
+enum stream_kind { STREAM_REQUEST, STREAM_UPGRADE, STREAM_KINDS };
+struct stream_info {           /* one open exchange, as a page shows it */
+    struct stream_owner owner; /* copied into the pool */
+    enum stream_kind kind;
+    const char *method;
+    const char *path; /* without the query, cut at 200 bytes */
+    int64_t since_wall_ms;
+    uint64_t bytes_down, bytes_up; /* of bodies and tunnels: to the client, from the client */
+};
+/* From any thread: those that wanted (may be NULL: all) says yes to, at most max, oldest first by worker. */
+size_t streams_snapshot(struct streams_hub *self, h2o_mem_pool_t *pool,
+                        bool (*wanted)(void *ctx, const struct stream_owner *owner), void *ctx,
+                        struct stream_info *out, size_t max);
+/* From any thread. app and cluster may be NULL: any. */
+size_t streams_count(struct streams_hub *self, const char *cluster, const char *app);
+
+/* ---- for the engine ---- */
+struct
+    stream_entry { /* part of an exchange; used on its worker's thread, but read by snapshots under the lock */
+    h2o_linklist_t link;
+    struct streams *streams;
+    struct stream_owner owner; /* its own copies */
+    enum stream_kind kind;
+    char *method, *path;
+    int64_t since_wall_ms;
+    _Atomic uint64_t bytes_down, bytes_up;
+    /* Whose end is watched: the client's connection. */
+    h2o_socket_t *client;
+    /* Called by the tick with what it saw; may remove the entry, and no other. */
+    void (*tick)(struct stream_entry *self, int64_t now_mono_ms, bool may_go_on, bool client_gone);
+};
+/* Sets the rest of the entry and lists it. owner may be NULL. */
+void streams_add(struct streams *self, struct stream_entry *entry, const struct stream_owner *owner,
+                 h2o_iovec_t method, h2o_iovec_t path);
+void streams_become(struct stream_entry *entry, enum stream_kind kind);
+void streams_remove(struct stream_entry *entry); /* accepts one that is not listed */
