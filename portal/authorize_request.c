@@ -232,7 +232,9 @@ static const char *answer(h2o_mem_pool_t *pool, const struct authorize_request *
     if (self->state.base != NULL)
         web_form_add(params, "state", self->state);
     web_form_add(params, "iss", iovec_of(issuer));
-    return text_format(pool, "%s%c%s", uri, strchr(uri, '?') != NULL ? '&' : '?', params->bytes);
+    const char *path = strcmp(uri, self->origin) == 0 ? "/" : ""; /* RFC 3986 section 6.2.3 */
+    char separator = strchr(uri, '?') != NULL ? '&' : '?';
+    return text_format(pool, "%s%s%c%s", uri, path, separator, params->bytes);
 }
 
 const char *authorize_code_url(h2o_mem_pool_t *pool, const struct authorize_request *self,

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <sys/stat.h>
 
+#include "authorize_request.h"
 #include "base/clock.h"
 #include "handlers.h"
 #include "refusal.h"
@@ -393,6 +394,29 @@ static void test_token(void **state)
     assert_false(has(html, "/kubeconfig/"));
 }
 
+/* A program's own words are in the form's fields only, as text. (peers 45) */
+static void test_authorize(void **state)
+{
+    struct authorize_request request = {.client = &clusters[0],
+                                        .bound = {.challenge = "c",
+                                                  .redirect_uri = "http://127.0.0.1:8000/cb",
+                                                  .nonce = "\"><script>"},
+                                        .port = "8000",
+                                        .state = iovec_of("'\"><img>")};
+    const struct authorize_asked asked = {.request = &request,
+                                          .session_name = "prod-eu login from 192.0.2.1",
+                                          .ends_ms = NOW + 715 * MINUTE,
+                                          .now_ms = NOW};
+    (void)state;
+    const char *html =
+        look("authorize", "authorize.html", authorize_model(&pool, &frame, &config, &ada, &asked));
+    assert_false(has(html, "<script>"));
+    assert_false(has(html, "<img>"));
+    assert_int_equal(count(html, "type=\"hidden\""), AUTHORIZE_FIELDS);
+    assert_true(has(html, "value=\"http://127.0.0.1:8000/cb\""));
+    assert_true(has(html, "value=\"prod-eu login from 192.0.2.1\""));
+}
+
 /* Every code has words of its own, and a next step; an unknown one too. */
 static void test_refusals(void **state)
 {
@@ -477,11 +501,12 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sign_in), cmocka_unit_test(test_signed_out),
-        cmocka_unit_test(test_origin),  cmocka_unit_test(test_home),
-        cmocka_unit_test(test_profile), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_token),   cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_results), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_sign_in),   cmocka_unit_test(test_signed_out),
+        cmocka_unit_test(test_origin),    cmocka_unit_test(test_home),
+        cmocka_unit_test(test_profile),   cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_token),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_authorize), cmocka_unit_test(test_results),
+        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
