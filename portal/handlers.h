@@ -6,6 +6,7 @@
 
 #include "cache/sessions.h"
 #include "commands.h"
+#include "device_requests.h"
 #include "state.h"
 
 int sign_in_begin(void *ctx, h2o_req_t *req, h2o_iovec_t rest);  /* GET /login */
@@ -15,7 +16,12 @@ int home(void *ctx, h2o_req_t *req, h2o_iovec_t rest);           /* GET / */
 int profile(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /profile */
 int token_make(void *ctx, h2o_req_t *req, h2o_iovec_t cluster);  /* POST /tokens/<cluster> */
 int kubeconfig_send(void *ctx, h2o_req_t *req,
-                    h2o_iovec_t cluster);                          /* POST /kubeconfig/<cluster> */
+                    h2o_iovec_t cluster);                       /* POST /kubeconfig/<cluster> */
+int device_ask(void *ctx, h2o_req_t *req, h2o_iovec_t rest);    /* GET /device */
+int device_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);   /* POST /device */
+int device_decide(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* POST /device/approve */
+int device_authorization(void *ctx, h2o_req_t *req,
+                         h2o_iovec_t rest);                        /* POST /device_authorization */
 int issuer_discovery(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* issuer_is_discovery's GETs */
 int issuer_token(void *ctx, h2o_req_t *req, h2o_iovec_t rest);     /* POST /token */
 int issuer_userinfo(void *ctx, h2o_req_t *req, h2o_iovec_t rest);  /* GET, POST /userinfo */
@@ -70,6 +76,21 @@ struct json *token_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
 /* What commands and files are made of. Borrows. */
 struct command_facts token_facts(const struct config *config, const struct identity *identity,
                                  const struct token_made *made);
+
+/* user_code: what the form is filled in with; NULL: nothing. */
+struct json *device_ask_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                              const struct identity *identity, const char *user_code);
+struct device_view { /* what the person judges by */
+    const struct device_request *request;
+    const char *user_code;    /* as we show it */
+    const char *here;         /* the address of the person's browser */
+    int64_t began_ms, now_ms; /* wall */
+};
+struct json *device_show_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                               const struct identity *identity, const struct device_view *view);
+struct json *device_done_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
+                               const struct identity *identity,
+                               const struct device_request *request, bool approved);
 
 struct okta_sign_out { /* the form that ends Okta's session too; action NULL: none is offered */
     const char *action;

@@ -26,9 +26,14 @@ static const char *const result_names[ISSUER_RESULTS] = {
     [ISSUER_TOO_MANY_GROUPS] = "too_many_groups",
     [ISSUER_UNSURE] = "unsure",
     [ISSUER_FAILED] = "failed",
+    [ISSUER_PENDING] = "pending",
+    [ISSUER_DENIED] = "denied",
+    [ISSUER_EXPIRED] = "expired",
+    [ISSUER_TOO_MANY] = "too_many",
 };
 static const char *const grant_names[ISSUER_GRANTS] = {[ISSUER_REFRESH] = "refresh_token",
                                                        [ISSUER_CODE] = "authorization_code",
+                                                       [ISSUER_DEVICE] = "device_code",
                                                        [ISSUER_OTHER] = "other"};
 
 struct issuer_tally {
@@ -48,8 +53,8 @@ struct issuer_tally *issuer_tally_new(struct metrics *metrics)
         for (unsigned result = 0; result < ISSUER_RESULTS; result++)
             self->requests[grant][result] =
                 metrics_counter(metrics, "postern_token_requests_total",
-                                "Requests to /token and refused ones to /revoke, by grant "
-                                "type and what came of them.",
+                                "Requests to /token and refused ones to /revoke and "
+                                "/device_authorization, by grant type and what came of them.",
                                 text_format(&pool, "grant=\"%s\",result=\"%s\"", grant_names[grant],
                                             result_names[result]));
     h2o_mem_clear_pool(&pool);
@@ -284,9 +289,11 @@ void issuer_write_discovery(const struct config *config, struct json_writer *out
     put_url(out, config, "authorization_endpoint", "/authorize");
     put_url(out, config, "token_endpoint", "/token");
     put_url(out, config, "userinfo_endpoint", "/userinfo");
+    put_url(out, config, "device_authorization_endpoint", "/device_authorization");
     put_url(out, config, "revocation_endpoint", "/revoke");
     put_url(out, config, "jwks_uri", "/keys");
-    put_list(out, "grant_types_supported", LIST("authorization_code", "refresh_token"));
+    put_list(out, "grant_types_supported",
+             LIST("authorization_code", "refresh_token", ISSUER_DEVICE_GRANT));
     put_list(out, "response_types_supported", LIST("code"));
     put_list(out, "response_modes_supported", LIST("query"));
     put_bool(out, "authorization_response_iss_parameter_supported", true); /* RFC 9207 section 3 */

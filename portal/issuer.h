@@ -22,11 +22,15 @@ enum issuer_result {
     ISSUER_REUSED,        /* the session ended just now, as a spent token or code came back */
     ISSUER_NOT_ALLOWED,   /* allowed_groups, or a refused username */
     ISSUER_TOO_MANY_GROUPS,
-    ISSUER_UNSURE, /* Okta can't be asked, and what is known is too old */
-    ISSUER_FAILED, /* our own fault */
+    ISSUER_UNSURE,   /* Okta can't be asked, and what is known is too old */
+    ISSUER_FAILED,   /* our own fault */
+    ISSUER_PENDING,  /* a device's request: nobody has approved it yet */
+    ISSUER_DENIED,   /* somebody has denied it */
+    ISSUER_EXPIRED,  /* nobody has in time */
+    ISSUER_TOO_MANY, /* no room for one more request of a device */
     ISSUER_RESULTS,
 };
-enum issuer_grant { ISSUER_REFRESH, ISSUER_CODE, ISSUER_OTHER, ISSUER_GRANTS };
+enum issuer_grant { ISSUER_REFRESH, ISSUER_CODE, ISSUER_DEVICE, ISSUER_OTHER, ISSUER_GRANTS };
 
 struct issuer_tally; /* counters, and the one line a second; shared by all threads */
 struct issuer_tally *issuer_tally_new(struct metrics *metrics); /* freed with free() */
@@ -67,6 +71,14 @@ void issuer_refuse(struct issuer_request *self, enum issuer_result result);
 /* The same with a text of the endpoint's own; counted and audited. */
 void issuer_refuse_with(struct issuer_request *self, enum issuer_result result,
                         const struct issuer_error *error);
+
+/* ---- token requests ---- */
+#define ISSUER_DEVICE_GRANT "urn:ietf:params:oauth:grant-type:device_code"
+
+/* Once there is a session, with its refresh token: judges its person, and answers with a token or ends it. */
+void issuer_give(struct issuer_request *self);
+/* grant_type=ISSUER_DEVICE_GRANT (device_authorization.c). */
+void issuer_poll_device(struct issuer_request *self);
 
 /* ---- discovery ---- */
 /* <issuer_path>/.well-known/openid-configuration, or RFC 8414's form of it. */

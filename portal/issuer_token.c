@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * POST /token (RFC 6749 sections 4.1.3 and 6, RFC 7636): a refresh token or an authorization code for a portal token.
+ * POST /token (RFC 6749 sections 4.1.3 and 6, RFC 7636, RFC 8628): a refresh token, an authorization code or a device
+ * code for a portal token.
  * kubectl sends the same refresh token many times at once and again when an answer was lost (facts B1), so nothing
  * here counts failures, locks out or asks to wait. */
 #include "handlers.h"
@@ -37,7 +38,7 @@ static void answer(struct issuer_request *self, const struct issued_token *issue
 /* A code works once, so a session whose token can't be had now would be of no use to anybody. */
 static void end_unused(struct issuer_request *self)
 {
-    if (self->kind == ISSUER_CODE)
+    if (self->kind != ISSUER_REFRESH)
         sessions_end_grant(self->portal->parts.sessions, web_loop(self->req), self->grant.id,
                            SESSION_SIGNED_OUT, NULL, NULL);
 }
@@ -69,6 +70,11 @@ static void on_judged(struct issuer_request *self, enum issuer_result result)
     } else {
         refuse_issue(self, &err);
     }
+}
+
+void issuer_give(struct issuer_request *self)
+{
+    issuer_judge(self, on_judged);
 }
 
 /* ---- the session ---- */
@@ -113,7 +119,7 @@ static void on_refreshed(void *ctx, const struct session_refreshed *refreshed)
     self->refresh_token = text_dup(&self->req->pool, refreshed->refresh_token);
     if (refreshed->nonce != NULL)
         self->nonce = text_dup(&self->req->pool, refreshed->nonce);
-    issuer_judge(self, on_judged);
+    issuer_give(self);
 }
 
 static void missing(struct issuer_request *self, const char *what)
@@ -162,13 +168,16 @@ int issuer_token(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
     } else if (iovec_equal(type, "authorization_code")) {
         self->kind = ISSUER_CODE;
         redeem(self);
+    } else if (iovec_equal(type, ISSUER_DEVICE_GRANT)) {
+        self->kind = ISSUER_DEVICE;
+        issuer_poll_device(self);
     } else if (type.len == 0) {
         missing(self, "grant_type is missing");
     } else {
         issuer_refuse_with(
             self, ISSUER_BAD_REQUEST,
             &(struct issuer_error){400, "unsupported_grant_type",
-                                   "refresh_token and authorization_code are known"});
+                                   "refresh_token, authorization_code and device_code are known"});
     }
     return 0;
 }

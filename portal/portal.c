@@ -36,6 +36,12 @@ static const char *result_name(enum sign_in_result result)
     return "";
 }
 
+static const char *const device_event_names[DEVICE_EVENTS] = {
+    [DEVICE_BEGUN] = "begun",           [DEVICE_WAS_APPROVED] = "approved",
+    [DEVICE_WAS_DENIED] = "denied",     [DEVICE_WRONG_CODE] = "wrong_code",
+    [DEVICE_LOCKED_OUT] = "locked_out",
+};
+
 static void add_counters(struct portal *self)
 {
     h2o_mem_pool_t pool;
@@ -46,6 +52,11 @@ static void add_counters(struct portal *self)
         self->sign_ins[i] = metrics_counter(metrics, "postern_sign_ins_total",
                                             "Answers of Okta to sign-ins, by what came of them.",
                                             text_format(&pool, "result=\"%s\"", result_name(i)));
+    for (enum device_event i = 0; i < DEVICE_EVENTS; i++)
+        self->device_events[i] =
+            metrics_counter(metrics, "postern_device_requests_total",
+                            "Requests of machines without a browser, by what happened.",
+                            text_format(&pool, "event=\"%s\"", device_event_names[i]));
     self->tokens_issued = h2o_mem_alloc((config->cluster_count + 1) * sizeof(struct counter *));
     for (unsigned i = 0; i < config->cluster_count; i++)
         self->tokens_issued[i] = metrics_counter(
@@ -54,11 +65,14 @@ static void add_counters(struct portal *self)
     h2o_mem_clear_pool(&pool);
 }
 
-static struct portal *make(const struct portal_parts *parts, struct used_attempts *used)
+static struct portal *make(const struct portal_parts *parts, struct used_attempts *used,
+                           struct device_requests *devices)
 {
     struct portal *self = h2o_mem_alloc(sizeof(*self));
-    *self = (struct portal){
-        .parts = *parts, .frame = {.site = parts->config->portal.title}, .used = used};
+    *self = (struct portal){.parts = *parts,
+                            .frame = {.site = parts->config->portal.title},
+                            .used = used,
+                            .devices = devices};
     assets_init(&self->frame.assets);
     add_counters(self);
     self->issuer = issuer_tally_new(parts->metrics);
@@ -67,22 +81,24 @@ static struct portal *make(const struct portal_parts *parts, struct used_attempt
 
 struct portal *portal_new(const struct portal_parts *parts)
 {
-    struct portal *self = make(parts, used_attempts_new(REMEMBER_USED));
-    self->owns_used = true;
+    struct portal *self = make(parts, used_attempts_new(REMEMBER_USED), device_requests_new());
+    self->owns_tables = true;
     return self;
 }
 
 struct portal *portal_renew(const struct portal *former, const struct portal_parts *parts)
 {
-    return make(parts, former->used);
+    return make(parts, former->used, former->devices);
 }
 
 void portal_free(struct portal *self)
 {
     if (self == NULL)
         return;
-    if (self->owns_used)
+    if (self->owns_tables) {
         used_attempts_free(self->used);
+        device_requests_free(self->devices);
+    }
     free(self->tokens_issued);
     free(self->issuer);
     free(self);
@@ -115,6 +131,9 @@ static const struct address addresses[] = {
     {{"POST", "/tokens/*", token_make}, LOOKS},
     {{"POST", "/kubeconfig/*", kubeconfig_send}, LOOKS},
     {{"POST", "/logout", sign_out}, LOOKS},
+    {{"GET", "/device", device_ask}, LOOKS},
+    {{"POST", "/device", device_show}, LOOKS},
+    {{"POST", "/device/approve", device_decide}, LOOKS},
     {{"GET", "/sessions", sessions_page}, LOOKS},
     {{"POST", "/sessions/end", sessions_end}, LOOKS},
     {{"POST", "/sessions/name", sessions_rename}, LOOKS},
@@ -125,6 +144,7 @@ static const struct address addresses[] = {
     {{"POST", "/authorize", authorize_answer}, LOOKS},
     {{"GET", "/keys", keys_show}, API},
     {{"POST", "/token", issuer_token}, API},
+    {{"POST", "/device_authorization", device_authorization}, API},
     {{"GET", "/userinfo", issuer_userinfo}, API},
     {{"POST", "/userinfo", issuer_userinfo}, API},
     {{"POST", "/revoke", issuer_revoke}, API},

@@ -39,8 +39,8 @@ struct portal_parts { /* borrowed, shared by all threads */
 
 struct portal;
 struct portal *portal_new(const struct portal_parts *parts);
-/* The same portal with other parts, after a reload: it shares what former knows of used attempts, so former
- * lives on. */
+/* The same portal with other parts, after a reload: it shares what former knows of used attempts and of devices that wait, so
+ * former lives on. */
 struct portal *portal_renew(const struct portal *former, const struct portal_parts *parts);
 void portal_free(struct portal *self);
 h2o_handler_t *portal_register(struct portal *self, h2o_hostconf_t *host);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The portal's own state: made at start, read by all threads; what changes (used attempts, counters) locks
- * itself. */
+ * The portal's own state: made at start, read by all threads; what changes (used attempts, devices' requests,
+ * counters) locks itself. */
 #pragma once
 
+#include "device_requests.h"
 #include "pages.h"
 #include "portal/portal.h"
 #include "used.h"
@@ -21,12 +22,23 @@ enum sign_in_result {
     SIGN_IN_RESULTS,
 };
 
+enum device_event {
+    DEVICE_BEGUN,
+    DEVICE_WAS_APPROVED,
+    DEVICE_WAS_DENIED,
+    DEVICE_WRONG_CODE,
+    DEVICE_LOCKED_OUT, /* somebody with too many wrong codes tries on */
+    DEVICE_EVENTS,
+};
+
 struct portal {
     struct portal_parts parts;
     struct page_frame frame;
     struct used_attempts *used;
-    bool owns_used; /* else it is an older portal's */
+    struct device_requests *devices;
+    bool owns_tables; /* used and devices; else they are an older portal's */
     struct counter *sign_ins[SIGN_IN_RESULTS];
+    struct counter *device_events[DEVICE_EVENTS];
     struct counter **tokens_issued; /* one for each cluster of the config */
     struct issuer_tally *issuer;    /* of token requests */
 };

@@ -417,6 +417,37 @@ static void test_authorize(void **state)
     assert_true(has(html, "value=\"prod-eu login from 192.0.2.1\""));
 }
 
+static void test_device(void **state)
+{
+    struct device_request request = {.cluster = "prod-eu", .address = "203.0.113.9"};
+    struct device_view view = {.request = &request,
+                               .user_code = "WDJB-MJHT",
+                               .here = "198.51.100.4",
+                               .began_ms = NOW - 20000,
+                               .now_ms = NOW};
+    (void)state;
+    const char *html = look("device", "device.html", device_ask_model(&pool, &frame, &ada, NULL));
+    assert_true(has(html, "name=\"user_code\" value=\"\""));
+    html = look("device_hostile", "device.html", device_ask_model(&pool, &frame, &eve, HOSTILE));
+    assert_false(has(html, "<script>"));
+    html = look("device_show", "device_show.html", device_show_model(&pool, &frame, &ada, &view));
+    assert_true(has(html, "name=\"user_code\" value=\"WDJB-MJHT\""));
+    assert_true(has(html, "203.0.113.9"));
+    assert_true(has(html, "this browser is at"));
+    assert_true(has(html, "Only go on if you began this yourself just now"));
+    assert_true(has(html, ">20 s ago</time>"));
+    view.here = request.address;
+    html = look("device_near", "device_show.html", device_show_model(&pool, &frame, &ada, &view));
+    assert_true(has(html, ", as this browser"));
+    html = look("device_approved", "device_done.html",
+                device_done_model(&pool, &frame, &ada, &request, true));
+    assert_true(has(html, "<h1>Approved</h1>"));
+    html = look("device_denied", "device_done.html",
+                device_done_model(&pool, &frame, &ada, &request, false));
+    assert_true(has(html, "got nothing"));
+    assert_false(has(html, "<h1>Approved</h1>"));
+}
+
 /* Every code has words of its own, and a next step; an unknown one too. */
 static void test_refusals(void **state)
 {
@@ -506,7 +537,7 @@ int main(void)
         cmocka_unit_test(test_profile),   cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_token),     cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_authorize), cmocka_unit_test(test_results),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_errors),    cmocka_unit_test(test_device),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
