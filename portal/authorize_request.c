@@ -81,7 +81,7 @@ static bool is_visible(h2o_iovec_t text)
     return true;
 }
 
-static bool has_word(h2o_iovec_t list, const char *word)
+bool authorize_has_word(h2o_iovec_t list, const char *word)
 {
     size_t begin = 0;
     for (size_t i = 0; i <= list.len; i++) {
@@ -120,9 +120,9 @@ static struct authorize_error judge_kind(const struct web_form *form)
     if (web_form_value(form, "request_uri").base != NULL)
         return (struct authorize_error){"request_uri_not_supported",
                                         "send the parameters one by one, without request_uri"};
-    if (!has_word(web_form_value(form, "scope"), "openid"))
+    if (!authorize_has_word(web_form_value(form, "scope"), "openid"))
         return (struct authorize_error){"invalid_scope", "scope must name openid"};
-    if (has_word(web_form_value(form, "prompt"), "none"))
+    if (authorize_has_word(web_form_value(form, "prompt"), "none"))
         return (struct authorize_error){"interaction_required",
                                         "a person has to allow it, so prompt can not be none"};
     return (struct authorize_error){NULL, NULL};

@@ -37,6 +37,8 @@ enum authorize_verdict authorize_judge(h2o_mem_pool_t *pool, const struct web_fo
                                        const struct config_cluster *client,
                                        struct authorize_request *out,
                                        struct authorize_error *error);
+/* Whether a list of words with spaces between them, such as a scope (RFC 6749 section 3.3), has that word. */
+bool authorize_has_word(h2o_iovec_t list, const char *word);
 /* Whether it is http on a loopback host as we know them by heart, with a port, and with a path that all readers take for
  * the same; nothing before or behind that could lead elsewhere (RFC 8252 section 7.3, peers 43). */
 bool authorize_is_loopback(h2o_mem_pool_t *pool, h2o_iovec_t uri, const char **origin,

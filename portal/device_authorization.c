@@ -4,6 +4,7 @@
  * browser asks. Anybody may ask; nothing is given before somebody who is signed in has approved it (device_page.c). */
 #include "handlers.h"
 
+#include "authorize_request.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "issuer.h"
@@ -47,18 +48,6 @@ static void refuse(struct issuer_request *self, enum device_start why)
     issuer_refuse_with(self, ISSUER_TOO_MANY, why == DEVICE_ADDRESS_FULL ? &address : &table);
 }
 
-static bool names_openid(h2o_iovec_t scope)
-{
-    for (const char *at = scope.base, *end = scope.base + scope.len; at < end;) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        const char *stop = space != NULL ? space : end;
-        if (iovec_equal(h2o_iovec_init(at, (size_t)(stop - at)), "openid"))
-            return true;
-        at = stop + 1;
-    }
-    return false;
-}
-
 int device_authorization(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
 {
     struct issuer_request *self = issuer_request_new(ctx, req);
@@ -68,7 +57,7 @@ int device_authorization(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
     self->kind = ISSUER_DEVICE;
     if (!issuer_begin(self))
         return 0;
-    if (!names_openid(web_form_value(&self->form, "scope"))) {
+    if (!authorize_has_word(web_form_value(&self->form, "scope"), "openid")) {
         issuer_refuse_with(
             self, ISSUER_BAD_REQUEST,
             &(struct issuer_error){400, "invalid_scope", "the scope must have openid in it"});

@@ -12,7 +12,7 @@
 #include "visit.h"
 #include "words.h"
 
-#define TYPED_MAX 32 /* of a link's code: what is longer is none */
+#define DEVICE_PATH "/device"
 
 /* ---- what the pages show ---- */
 
@@ -62,7 +62,7 @@ static void refuse_code(struct visit *visit, enum device_found found)
                               .todo = "Look at the machine again. If its code is the one that you "
                                       "typed, begin anew there.",
                               .action = "Enter a code",
-                              .href = "/device"};
+                              .href = DEVICE_PATH};
     if (found == DEVICE_NO_SUCH) {
         counter_add(visit->portal->device_events[DEVICE_WRONG_CODE], 1);
     } else if (found == DEVICE_LOCKED) {
@@ -116,22 +116,23 @@ static bool find(struct visit *visit, struct asked *out)
 
 static void ask(struct visit *visit)
 {
-    struct web_form query;
-    h2o_iovec_t code = {NULL, 0};
-    struct error err = {.kind = ERROR_NONE};
-    if (web_form_parse(&visit->req->pool, web_query(visit->req), &query, &err))
-        code = web_form_value(&query, "user_code");
-    if (code.len > TYPED_MAX)
-        code.base = NULL;
     visit_send(
         visit, "device.html",
-        device_ask_model(&visit->req->pool, &visit->portal->frame, visit->identity, code.base));
+        device_ask_model(&visit->req->pool, &visit->portal->frame, visit->identity, visit->detail));
 }
 
 int device_ask(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
 {
+    struct web_form query;
+    char *user_code = h2o_mem_alloc_pool(&req->pool, DEVICE_USER_SIZE);
+    const char *here = DEVICE_PATH;
     (void)rest;
-    return visit_start(ctx, req, ask, NULL);
+    if (web_form_parse(&req->pool, web_query(req), &query, NULL) &&
+        device_user_code_read(web_form_value(&query, "user_code"), user_code))
+        here = text_format(&req->pool, DEVICE_PATH "?user_code=%s", user_code);
+    else
+        user_code = NULL;
+    return visit_start_at(ctx, req, here, ask, user_code);
 }
 
 /* ---- the question ---- */
@@ -156,7 +157,7 @@ static void show(struct visit *visit)
 int device_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
 {
     (void)rest;
-    return visit_from_us(ctx, req) ? visit_start(ctx, req, show, NULL) : 0;
+    return visit_from_us(ctx, req) ? visit_start_at(ctx, req, DEVICE_PATH, show, NULL) : 0;
 }
 
 /* ---- the answer ---- */
@@ -195,7 +196,7 @@ static void decide(struct visit *visit)
                                        .what = "It says neither yes nor no.",
                                        .todo = "Enter the code again.",
                                        .action = "Enter a code",
-                                       .href = "/device"});
+                                       .href = DEVICE_PATH});
         return;
     }
     enum device_found found =
@@ -214,5 +215,5 @@ static void decide(struct visit *visit)
 int device_decide(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
 {
     (void)rest;
-    return visit_from_us(ctx, req) ? visit_start(ctx, req, decide, NULL) : 0;
+    return visit_from_us(ctx, req) ? visit_start_at(ctx, req, DEVICE_PATH, decide, NULL) : 0;
 }

@@ -72,13 +72,7 @@ static const char *return_path(const struct visit *self)
         return web_return_to(&req->pool, iovec_of(self->return_to));
     if (!web_method_is(req, "GET"))
         return NULL;
-    h2o_iovec_t path = web_path(req), query = web_query(req);
-    const char *with_query = NULL; /* /device?user_code=… is of no use without */
-    if (query.len != 0)
-        with_query =
-            web_return_to(&req->pool, iovec_of(text_format(&req->pool, "%.*s?%.*s", (int)path.len,
-                                                           path.base, (int)query.len, query.base)));
-    return with_query != NULL ? with_query : web_return_to(&req->pool, path);
+    return web_return_to(&req->pool, web_path(req));
 }
 
 static void turn_away(struct visit *self, const char *notice)

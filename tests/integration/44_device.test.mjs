@@ -119,9 +119,12 @@ describe('devices', { timeout: 240_000 }, () => {
     const form = await ada.get(link);
     assert.match(form.text, new RegExp(`name="user_code" value="${machine.codes.user_code}"`));
     assertError(await machine.poll(), 400, 'authorization_pending');
-    const hostile = await ada.get('/device?user_code=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E');
-    assert.equal(hostile.status, 200);
-    assert.doesNotMatch(hostile.text, /<script>alert/);
+    for (const odd of ['%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E', 'AEIO-UAEI', '%zz', `${machine.codes.user_code}&user_code=BBBB-BBBB`]) {
+      const page = await ada.get(`/device?user_code=${odd}`);
+      assert.equal(page.status, 200);
+      assert.match(page.text, /name="user_code" value=""/, odd);
+      assert.match((await stranger.get(`/device?user_code=${odd}`)).text, /"\/login\?return_to=%2Fdevice"/);
+    }
   });
 
   test('the page that asks says what to judge by, and warns of codes that others sent', async () => {
@@ -276,6 +279,7 @@ describe('devices', { timeout: 240_000 }, () => {
   });
 
   test('the eleventh of an address has to wait, another address has not', async () => {
+    const counted = await meter(world.postern);
     const busy = new Machine(world);
     const all = await Promise.all(Array.from({ length: 15 }, () => busy.ask()));
     assert.equal(all.filter(({ status }) => status === 200).length, 10);
@@ -284,7 +288,7 @@ describe('devices', { timeout: 240_000 }, () => {
     const ada = await world.signIn('ada');
     await deny(ada, all.find(({ status }) => status === 200).json().user_code);
     await busy.begin();
-    await world.postern.logLine((r) => r.event === 'token_refused' && r.reason === 'too_many');
+    assert.equal(await counted('postern_token_requests_total', { grant: 'device_code', result: 'too_many' }), 5);
   });
 
   test('what waits, waits through a reload', async () => {
