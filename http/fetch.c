@@ -40,7 +40,8 @@ struct lane {
 
 struct fetcher {
     char *ca_file; /* NULL: the system's roots */
-    char *proxy;   /* "": none */
+    char *ca_pem;  /* the same as text, which then counts alone; NULL: none */
+    char *proxy;   /* "": none; NULL: as the environment says */
     CURLM *multi;
     pthread_t thread;
     bool ended; /* the thread was joined */
@@ -134,7 +135,8 @@ static void end_transfer(struct fetch *self)
 static void add_transfer(struct fetcher *self, struct fetch *fetch, int64_t now_ms)
 {
     int64_t since_ms = now_ms - self->distrusted_ms;
-    struct transfer_rules rules = {.proxy = self->proxy, .life_s = CONNECTION_LIFE_S};
+    struct transfer_rules rules = {
+        .ca_pem = self->ca_pem, .proxy = self->proxy, .life_s = CONNECTION_LIFE_S};
     if (self->distrusted_ms != 0 && since_ms < CONNECTION_LIFE_S * 1000L) {
         rules.fresh = since_ms < FRESH_FOR_MS;
         rules.life_s = since_ms >= 2000 ? (long)(since_ms / 1000) - 1 : 1; /* curl rounds down */
@@ -291,10 +293,14 @@ static char *copy_string(const char *string)
 static struct fetcher *make_fetcher(const struct fetch_options *options)
 {
     struct fetcher *self = h2o_mem_alloc(sizeof(*self));
-    *self = (struct fetcher){.ca_file = copy_string(options->ca_file),
-                             .proxy = copy_string(options->proxy != NULL ? options->proxy : ""),
-                             .multi = curl_multi_init(),
-                             .ended = true};
+    *self =
+        (struct fetcher){.ca_file = copy_string(options->ca_file),
+                         .ca_pem = copy_string(options->ca_pem),
+                         .proxy = options->environment_proxy
+                                      ? NULL
+                                      : copy_string(options->proxy != NULL ? options->proxy : ""),
+                         .multi = curl_multi_init(),
+                         .ended = true};
     pthread_mutex_init(&self->lock, NULL);
     h2o_linklist_init_anchor(&self->inbox);
     h2o_linklist_init_anchor(&self->transfers);
@@ -342,6 +348,7 @@ void fetcher_free(struct fetcher *self)
     curl_multi_cleanup(self->multi);
     pthread_mutex_destroy(&self->lock);
     free(self->ca_file);
+    free(self->ca_pem);
     free(self->proxy);
     free(self);
 }

@@ -16,7 +16,10 @@ struct fetch;
 
 struct fetch_options {
     const char *ca_file; /* PEM; NULL: the system's roots */
-    const char *proxy;   /* NULL: none; the environment is never asked */
+    const char *ca_pem;  /* the roots as text, instead of ca_file; NULL: none */
+    const char *proxy;   /* NULL: none */
+    bool
+        environment_proxy; /* HTTPS_PROXY and NO_PROXY count, instead of proxy; else nobody asks them */
 };
 
 MUST_CHECK bool fetcher_start(const struct fetch_options *options, struct fetcher **out,

@@ -56,9 +56,10 @@ struct fetch {
 };
 
 struct transfer_rules {
-    const char *proxy; /* "": none */
-    long life_s;       /* an older connection is not used again */
-    bool fresh;        /* not to use any connection again */
+    const char *ca_pem; /* the roots to trust; NULL: as the fetch says */
+    const char *proxy;  /* "": none; NULL: as the environment says */
+    long life_s;        /* an older connection is not used again */
+    bool fresh;         /* not to use any connection again */
 };
 
 /* Makes self->easy, ready to be added to a multi handle; false when curl refuses something. */

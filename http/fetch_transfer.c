@@ -73,11 +73,19 @@ static bool set_guards(CURL *easy)
 
 /* Debian's curl also trusts the folder /etc/ssl/certs unless told not to: with a CA of its own a request
  * trusts that one only. */
-static bool set_trust(CURL *easy, const char *ca_file)
+static bool set_trust(CURL *easy, const char *ca_file, const char *ca_pem)
 {
-    return curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S) == CURLE_OK &&
-           (ca_file == NULL || curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK);
+    bool set = curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+               curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S) == CURLE_OK;
+    if (set && ca_pem != NULL) {
+        struct curl_blob blob = {.len = strlen(ca_pem), .flags = CURL_BLOB_COPY};
+        blob.data = h2o_strdup(NULL, ca_pem, SIZE_MAX).base; /* curl wants it writable */
+        set = curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) == CURLE_OK;
+        free(blob.data);
+    } else if (set && ca_file != NULL) {
+        set = curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK;
+    }
+    return set;
 }
 
 /* QUICK_EXIT: else a transfer that ends while a name is being looked up waits for the resolver's thread,
@@ -92,10 +100,15 @@ static bool set_times(CURL *easy, int64_t left_ms)
 }
 
 /* An empty proxy keeps curl from asking the environment. */
+static bool set_proxy(CURL *easy, const char *proxy)
+{
+    return proxy == NULL || (curl_easy_setopt(easy, CURLOPT_PROXY, proxy) == CURLE_OK &&
+                             curl_easy_setopt(easy, CURLOPT_NOPROXY, "") == CURLE_OK);
+}
+
 static bool set_connection(CURL *easy, const struct transfer_rules *rules)
 {
-    return curl_easy_setopt(easy, CURLOPT_PROXY, rules->proxy) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_NOPROXY, "") == CURLE_OK &&
+    return set_proxy(easy, rules->proxy) &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
@@ -160,7 +173,8 @@ static bool set_request(struct fetch *self)
 bool transfer_begin(struct fetch *self, const struct transfer_rules *rules, int64_t now_ms)
 {
     self->easy = curl_easy_init();
-    return self->easy != NULL && set_guards(self->easy) && set_trust(self->easy, self->ca_file) &&
+    return self->easy != NULL && set_guards(self->easy) &&
+           set_trust(self->easy, self->ca_file, rules->ca_pem) &&
            set_times(self->easy, self->deadline_ms - now_ms) && set_connection(self->easy, rules) &&
            set_answer(self) && set_request(self);
 }

@@ -4,6 +4,7 @@
 #include <getopt.h>
 
 #include "commands.h"
+#include "login/login.h"
 #include "serve.h"
 
 static const char USAGE[] =
@@ -23,6 +24,8 @@ static const char USAGE[] =
     "  postern keys list -c FILE     the signing keys and what each does now\n"
     "  postern keys rotate -c FILE   add a signing key that takes over in ten minutes; nobody is "
     "signed out\n"
+    "  postern login --issuer URL --client-id ID  on laptops: a credential plugin for kubectl;\n"
+    "                                `postern login --help` has its options\n"
     "  postern version\n"
     "\n"
     "  -c, --config FILE   the configuration (YAML); docs/configuration.md lists the keys\n"
@@ -167,6 +170,9 @@ int main(int argc, char **argv)
 {
     struct line line = {.path = NULL};
     int code;
+    if (argc > 1 &&
+        strcmp(argv[1], "login") == 0) /* it has a command line of its own, and no config */
+        return login_run(argc - 1, argv + 1);
     if (!read_options(argc, argv, &line, &code))
         return code;
     if (optind == argc)

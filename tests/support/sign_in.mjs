@@ -28,7 +28,7 @@ export async function signInAtOkta(browser, authorizeUrl, user) {
   throw new Error(`Okta's pages lead nowhere: ${answer.url}`);
 }
 
-async function submitForm(browser, answer, user) {
+export async function submitForm(browser, answer, user) {
   const action = /<form method="post" action="([^"]+)"/.exec(answer.text)?.[1];
   assert.ok(action, `no form at ${answer.url}: ${answer.status} ${answer.text}`);
   assert.doesNotMatch(answer.text, /role="alert"/, 'Okta refused the person');
