@@ -148,8 +148,13 @@ typedef void (*session_refresh_cb)(void *ctx, const struct session_refreshed *re
  * token must be of that cluster, else it is as unknown as one that we never made. Where the store takes longer than 3 s,
  * the token is answered that was asked with, and the rotation goes on. On loop's thread; the callback runs
  * there, never before this returns. */
-void sessions_refresh(struct sessions *self, struct loop *loop, h2o_iovec_t token,
-                      const char *cluster, int64_t now_ms, session_refresh_cb cb, void *ctx);
+struct session_presented {
+    h2o_iovec_t token;
+    const char *cluster;
+};
+void sessions_refresh(struct sessions *self, struct loop *loop,
+                      const struct session_presented *presented, int64_t now_ms,
+                      session_refresh_cb cb, void *ctx);
 
 struct session_redemption {
     h2o_iovec_t code, redirect_uri;
@@ -177,10 +182,15 @@ struct session_entry {  /* one sign-in with what is below it */
     struct session_note notes[SESSION_NOTES]; /* newest first; in memory only */
     size_t note_count;
 };
+struct session_list {
+    struct session_entry *entries;
+    size_t count;
+    size_t total; /* how many there are, entries or not */
+};
 /* Copies, in pool, of at most max live sign-ins of a user (uid NULL: of everybody), last used first; those of which only
- * kubeconfig sessions live are among them. Returns how many there are in all. */
-size_t sessions_list(struct sessions *self, h2o_mem_pool_t *pool, const char *uid, size_t max,
-                     int64_t now_ms, struct session_entry **out, size_t *count);
+ * kubeconfig sessions live are among them. */
+void sessions_list(struct sessions *self, h2o_mem_pool_t *pool, const char *uid, size_t max,
+                   int64_t now_ms, struct session_list *out);
 /* Whose session that is, login or grant; false when there is none such. */
 MUST_CHECK bool sessions_owner(struct sessions *self, const char *id, char uid[SESSION_UID_SIZE],
                                bool *is_grant);

@@ -112,8 +112,8 @@ static bool copy_login(const struct copying *copying, const char *id, struct ses
     return login != NULL;
 }
 
-size_t sessions_list(struct sessions *self, h2o_mem_pool_t *pool, const char *uid, size_t max,
-                     int64_t now_ms, struct session_entry **out, size_t *count)
+void sessions_list(struct sessions *self, h2o_mem_pool_t *pool, const char *uid, size_t max,
+                   int64_t now_ms, struct session_list *out)
 {
     struct search search = {.sessions = self, .now_ms = now_ms};
     struct copying copying = {self, pool, now_ms};
@@ -123,12 +123,12 @@ size_t sessions_list(struct sessions *self, h2o_mem_pool_t *pool, const char *ui
     if (search.count != 0)
         qsort(search.all, search.count, sizeof(search.all[0]), later_first);
     size_t copies = search.count < max ? search.count : max;
-    *out = h2o_mem_alloc_pool(pool, (copies + 1) * sizeof(**out));
-    *count = 0;
+    out->entries = h2o_mem_alloc_pool(pool, (copies + 1) * sizeof(out->entries[0]));
+    out->count = 0;
+    out->total = search.count;
     for (size_t i = 0; i < copies; i++)
-        *count += copy_login(&copying, search.all[i].id, &(*out)[*count]);
+        out->count += copy_login(&copying, search.all[i].id, &out->entries[out->count]);
     free(search.all);
-    return search.count;
 }
 
 bool sessions_owner(struct sessions *self, const char *id, char uid[SESSION_UID_SIZE],

@@ -155,21 +155,21 @@ static bool look(struct session_ask *ask, const struct seal_keys *keys,
     return settled;
 }
 
-void sessions_refresh(struct sessions *self, struct loop *loop, h2o_iovec_t token,
-                      const char *cluster, int64_t now_ms, session_refresh_cb cb, void *ctx)
+void sessions_refresh(struct sessions *self, struct loop *loop,
+                      const struct session_presented *presented, int64_t now_ms,
+                      session_refresh_cb cb, void *ctx)
 {
     struct session_ask *ask = ask_new(self, loop, now_ms, cb, ctx);
     const struct seal_keys *keys = self->seal_keys;
-    if (!refresh_token_read(keys, REFRESH_TOKEN, token, &ask->token) ||
-        !session_text(ask->cluster, sizeof(ask->cluster), cluster)) {
+    if (!refresh_token_read(keys, REFRESH_TOKEN, presented->token, &ask->token) ||
+        !session_text(ask->cluster, sizeof(ask->cluster), presented->cluster)) {
         ask_refuse(ask, SESSION_UNKNOWN);
         return;
     }
     session_id_text(ask->token.session, ask->id);
-    memcpy(ask->came_with, token.base, REFRESH_TOKEN_LEN);
+    memcpy(ask->came_with, presented->token.base, REFRESH_TOKEN_LEN);
     struct refresh_token current = ask->token;
-    while (!look(ask, keys,
-                 &current)) /* each time somebody else rotated it: at most once in minutes */
-        ;
+    while (!look(ask, keys, &current))
+        ; /* somebody else rotated it between the looks: at most once in minutes */
     explicit_bzero(&current, sizeof(current));
 }

@@ -69,13 +69,12 @@ static void add_found(struct visit *visit, struct json *list, const struct found
 static size_t add_matches(struct visit *visit, struct json *list, const char *wanted)
 {
     const struct portal_parts *parts = &visit->portal->parts;
-    struct session_entry *entries;
-    size_t count, fitting = 0;
-    sessions_list(parts->sessions, &visit->req->pool, NULL, MOST_LOOKED_AT, visit->now_ms, &entries,
-                  &count);
-    for (size_t i = 0; i < count; i++) {
-        struct found found = {&entries[i],
-                              identities_recall(parts->identities, entries[i].login.uid)};
+    struct session_list all;
+    size_t fitting = 0;
+    sessions_list(parts->sessions, &visit->req->pool, NULL, MOST_LOOKED_AT, visit->now_ms, &all);
+    for (size_t i = 0; i < all.count; i++) {
+        struct found found = {&all.entries[i],
+                              identities_recall(parts->identities, all.entries[i].login.uid)};
         if (fits(&found, wanted) && fitting++ < MOST_SHOWN)
             add_found(visit, list, &found);
         identity_unref(found.identity);
@@ -161,8 +160,8 @@ static void audit(struct visit *visit, const char *target_uid, const char *sessi
     web_remote_address(visit->req, address);
     log_audit("end_ordered", LOG_STR("by", "administrator"),
               LOG_STR("by_user", visit->identity->username), LOG_STR("by_uid", visit->login.uid),
-              LOG_STR("uid", target_uid), LOG_STR("session", session),
-              LOG_STR("address", address), LOG_STR("request_id", web_request_id(visit->req)));
+              LOG_STR("uid", target_uid), LOG_STR("session", session), LOG_STR("address", address),
+              LOG_STR("request_id", web_request_id(visit->req)));
 }
 
 static const char *way_back(struct visit *visit, const struct web_form *form)

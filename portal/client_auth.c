@@ -22,7 +22,10 @@ static bool decode_base64(h2o_mem_pool_t *pool, h2o_iovec_t encoded, h2o_iovec_t
     for (size_t i = 0; i < len; i++) {
         if (copy[i] == '-' || copy[i] == '_')
             return false;
-        copy[i] = copy[i] == '+' ? '-' : copy[i] == '/' ? '_' : copy[i];
+        if (copy[i] == '+')
+            copy[i] = '-';
+        else if (copy[i] == '/')
+            copy[i] = '_';
     }
     return base64url_decode(pool, h2o_iovec_init(copy, len), out);
 }

@@ -125,8 +125,9 @@ static void add_auth_provider(struct script *self)
 static void add_plugin(struct script *self)
 {
     const struct command_facts *facts = self->facts;
+    static const char version[] = "--exec-api-version=" EXEC_VERSION;
     const char *words[12] = {"set-credentials",
-                             "--exec-api-version=" EXEC_VERSION,
+                             version,
                              "--exec-interactive-mode=IfAvailable",
                              "--exec-command=postern",
                              "--exec-arg=login",

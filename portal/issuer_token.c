@@ -135,8 +135,9 @@ static void refresh(struct issuer_request *self)
         missing(self, "refresh_token is missing");
         return;
     }
-    sessions_refresh(self->portal->parts.sessions, web_loop(self->req), token, self->client->name,
-                     clock_wall_ms(), on_refreshed, later_new(self->portal, self->req, self));
+    const struct session_presented presented = {token, self->client->name};
+    sessions_refresh(self->portal->parts.sessions, web_loop(self->req), &presented, clock_wall_ms(),
+                     on_refreshed, later_new(self->portal, self->req, self));
 }
 
 static void redeem(struct issuer_request *self)

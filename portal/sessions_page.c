@@ -109,12 +109,12 @@ static void show(struct visit *visit)
 {
     const struct portal_parts *parts = &visit->portal->parts;
     h2o_mem_pool_t *pool = &visit->req->pool;
-    struct session_entry *entries;
+    struct session_list list;
     struct sessions_seen seen = {
         .own_id = visit->login.id, .is_admin = visit_is_admin(visit), .now_ms = visit->now_ms};
-    sessions_list(parts->sessions, pool, visit->login.uid, MOST_ENTRIES, visit->now_ms, &entries,
-                  &seen.count);
-    seen.entries = entries;
+    sessions_list(parts->sessions, pool, visit->login.uid, MOST_ENTRIES, visit->now_ms, &list);
+    seen.entries = list.entries;
+    seen.count = list.count;
     visit_send(visit, "sessions.html",
                sessions_model(pool, &visit->portal->frame, parts->config, visit->identity, &seen));
 }

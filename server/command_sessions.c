@@ -99,13 +99,16 @@ static bool judge_answer(struct asking *self, int status, h2o_iovec_t body, stru
 static bool ask(struct asking *self, const char *method, const char *target, h2o_iovec_t *body,
                 struct error *err)
 {
-    int fd, status;
+    int fd;
+    struct control_answer answer;
     bool none_runs;
     if (!control_connect(self->config->operations.control_socket, &fd, &none_runs, err))
         return false;
-    bool good = control_ask(&self->pool, fd, method, target, &status, body, err) &&
-                judge_answer(self, status, *body, err);
+    bool good = control_ask(&self->pool, fd, method, target, &answer, err) &&
+                judge_answer(self, answer.status, answer.body, err);
     close(fd);
+    if (good)
+        *body = answer.body;
     return good;
 }
 

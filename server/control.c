@@ -65,23 +65,21 @@ static bool is_of(const struct session_entry *entry, const char *username, const
 
 struct json_writer *control_list(const struct control *self, h2o_mem_pool_t *pool, const char *user)
 {
-    struct session_entry *entries;
-    size_t count;
+    struct session_list list;
     struct json_writer *out = json_writer_new(pool);
-    size_t total = sessions_list(self->sessions, pool, NULL, CONTROL_LIST_MAX, clock_wall_ms(),
-                                 &entries, &count);
+    sessions_list(self->sessions, pool, NULL, CONTROL_LIST_MAX, clock_wall_ms(), &list);
     json_begin_object(out);
     json_key(out, "total"); /* of everybody */
-    json_put_int(out, (int64_t)total);
+    json_put_int(out, (int64_t)list.total);
     json_key(out, "sign_ins");
     json_begin_array(out);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < list.count; i++) {
+        const struct session_entry *entry = &list.entries[i];
         const struct identity *known =
-            self->identities != NULL ? identities_recall(self->identities, entries[i].login.uid)
-                                     : NULL;
+            self->identities != NULL ? identities_recall(self->identities, entry->login.uid) : NULL;
         const char *username = known != NULL ? known->username : NULL;
-        if (is_of(&entries[i], username, user))
-            put_entry(out, &entries[i], username);
+        if (is_of(entry, username, user))
+            put_entry(out, entry, username);
         identity_unref(known);
     }
     json_end_array(out);
@@ -94,17 +92,16 @@ struct json_writer *control_list(const struct control *self, h2o_mem_pool_t *poo
 bool control_find(const struct control *self, struct control_target *target,
                   char uid[SESSION_UID_SIZE])
 {
-    struct session_entry *entries;
-    size_t count;
+    struct session_list list;
     h2o_mem_pool_t pool;
     if (target->id != NULL) {
         target->uid = uid;
         return sessions_owner(self->sessions, target->id, uid, &target->is_grant);
     }
     h2o_mem_init_pool(&pool);
-    sessions_list(self->sessions, &pool, target->uid, 1, clock_wall_ms(), &entries, &count);
+    sessions_list(self->sessions, &pool, target->uid, 1, clock_wall_ms(), &list);
     h2o_mem_clear_pool(&pool);
-    return count > 0;
+    return list.count > 0;
 }
 
 void control_end(const struct control *self, struct loop *loop, const struct control_target *target,

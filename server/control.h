@@ -29,9 +29,13 @@ struct control { /* borrowed parts; sessions and identities are there once ready
 MUST_CHECK bool control_listen(const char *path, int *fd, struct error *err);
 /* false: err says why, and where *none_runs it is that nobody listens. The caller closes. */
 MUST_CHECK bool control_connect(const char *path, int *fd, bool *none_runs, struct error *err);
-/* One request; target must be a good path with query. The body is in pool. */
+struct control_answer {
+    int status;
+    h2o_iovec_t body; /* in pool */
+};
+/* One request; target must be a good path with query. */
 MUST_CHECK bool control_ask(h2o_mem_pool_t *pool, int fd, const char *method, const char *target,
-                            int *status, h2o_iovec_t *body, struct error *err);
+                            struct control_answer *out, struct error *err);
 
 /* ---- what is asked ---- */
 void control_register(struct control *self, h2o_hostconf_t *host);

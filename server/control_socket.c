@@ -120,8 +120,8 @@ static bool receive_all(int fd, struct text *out, struct error *err)
     }
 }
 
-bool control_ask(h2o_mem_pool_t *pool, int fd, const char *method, const char *target, int *status,
-                 h2o_iovec_t *body, struct error *err)
+bool control_ask(h2o_mem_pool_t *pool, int fd, const char *method, const char *target,
+                 struct control_answer *out, struct error *err)
 {
     struct text answer;
     const char *request = text_format(pool, "%s %s HTTP/1.0\r\n\r\n", method, target);
@@ -132,8 +132,8 @@ bool control_ask(h2o_mem_pool_t *pool, int fd, const char *method, const char *t
         return false;
     size_t head =
         answer.len == 0 ? SIZE_MAX : h2o_strstr(answer.bytes, answer.len, H2O_STRLIT("\r\n\r\n"));
-    if (head == SIZE_MAX || sscanf(answer.bytes, "HTTP/1.%*1[01] %3d", status) != 1)
+    if (head == SIZE_MAX || sscanf(answer.bytes, "HTTP/1.%*1[01] %3d", &out->status) != 1)
         return error_set(err, ERROR_UPSTREAM, "the answer is no HTTP");
-    *body = h2o_iovec_init(answer.bytes + head + 4, answer.len - head - 4);
+    out->body = h2o_iovec_init(answer.bytes + head + 4, answer.len - head - 4);
     return true;
 }

@@ -30,7 +30,8 @@ static int synced(const char *name, int fd)
     char fail[4096];
 
     hold();
-    if (file != NULL && snprintf(fail, sizeof(fail), "%s.fail", file) > 0 && access(fail, F_OK) == 0) {
+    if (file != NULL && snprintf(fail, sizeof(fail), "%s.fail", file) > 0 &&
+        access(fail, F_OK) == 0) {
         errno = EIO;
         return -1;
     }

@@ -187,8 +187,8 @@ static inline void on_refreshed(void *ctx, const struct session_refreshed *refre
 
 static inline void start_refresh(struct sessions_fixture *self, const char *token, int64_t now_ms)
 {
-    sessions_refresh(self->sessions, self->waiter.loop, iovec_of(token), "prod", now_ms,
-                     on_refreshed, self);
+    const struct session_presented presented = {iovec_of(token), "prod"};
+    sessions_refresh(self->sessions, self->waiter.loop, &presented, now_ms, on_refreshed, self);
 }
 
 /* The refresh token to go on with; NULL: it was refused. Good until the next answer. */

@@ -37,8 +37,7 @@ static void a_pending_session_is_none(void **state)
 {
     struct sessions_fixture *self = *state;
     h2o_mem_pool_t pool;
-    struct session_entry *entries;
-    size_t count;
+    struct session_list list;
     char uid[SESSION_UID_SIZE];
     bool is_grant;
     self->limits.per_user = 1;
@@ -52,8 +51,9 @@ static void a_pending_session_is_none(void **state)
     assert_false(sessions_owner(self->sessions, self->grant.id, uid, &is_grant));
     assert_null(refresh(self, self->credential, T0)); /* peers 47: a code refreshes nothing */
     h2o_mem_init_pool(&pool);
-    assert_int_equal(sessions_list(self->sessions, &pool, NULL, 5, T0, &entries, &count), 1);
-    assert_int_equal(entries[0].grant_count, 0);
+    sessions_list(self->sessions, &pool, NULL, 5, T0, &list);
+    assert_int_equal(list.total, 1);
+    assert_int_equal(list.entries[0].grant_count, 0);
     h2o_mem_clear_pool(&pool);
     reopen_sessions(self);
     sessions_sweep(self->sessions, self->waiter.loop, T0 + MINUTE);

@@ -119,14 +119,13 @@ static void reuse_ends_that_grant_only(void **state)
     assert_false(self->refreshed.reused); /* told once */
     assert_int_equal(use(self, other.id, T0 + 80 * MINUTE), SESSION_LIVE);
     h2o_mem_pool_t pool;
-    struct session_entry *entries;
-    size_t count;
+    struct session_list list;
     h2o_mem_init_pool(&pool);
-    assert_int_equal(
-        sessions_list(self->sessions, &pool, "alice", 5, T0 + 81 * MINUTE, &entries, &count), 1);
-    assert_int_equal(entries[0].note_count, 1);
-    assert_int_equal(entries[0].notes[0].reason, SESSION_TOKEN_REUSED);
-    assert_int_equal(entries[0].notes[0].ended_ms, T0 + 80 * MINUTE);
+    sessions_list(self->sessions, &pool, "alice", 5, T0 + 81 * MINUTE, &list);
+    assert_int_equal(list.total, 1);
+    assert_int_equal(list.entries[0].note_count, 1);
+    assert_int_equal(list.entries[0].notes[0].reason, SESSION_TOKEN_REUSED);
+    assert_int_equal(list.entries[0].notes[0].ended_ms, T0 + 80 * MINUTE);
     h2o_mem_clear_pool(&pool);
 }
 
@@ -147,8 +146,8 @@ static void what_is_not_ours_is_unknown(void **state)
     const char *first = begin(self);
     assert_null(refresh(self, "", T0));
     assert_null(refresh(self, "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", T0));
-    sessions_refresh(self->sessions, self->waiter.loop, iovec_of(first), "staging", T0,
-                     on_refreshed, self);
+    const struct session_presented elsewhere = {iovec_of(first), "staging"};
+    sessions_refresh(self->sessions, self->waiter.loop, &elsewhere, T0, on_refreshed, self);
     await(&self->waiter, 1);
     assert_int_equal(self->refreshed.state, SESSION_UNKNOWN); /* peers 47: another cluster's */
     assert_null(refresh(self, first, T0 + HOUR));
