@@ -9,10 +9,11 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static bool is_set(const char *name)
+/* NULL: not set, or empty. */
+static const char *setting(const char *name)
 {
     const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
-    return value != NULL && value[0] != '\0';
+    return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
 static bool set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes)
@@ -45,10 +46,11 @@ static pid_t start(const char *program, const char *url)
 pid_t browser_open(const char *url)
 {
     pid_t child = -1;
-    if (is_set("BROWSER"))
-        child = start(getenv("BROWSER"), url); /* NOLINT(concurrency-mt-unsafe) */
+    const char *chosen = setting("BROWSER");
+    if (chosen != NULL)
+        child = start(chosen, url);
     /* Without a screen xdg-open looks for browsers in text, which need the terminal that they don't get. */
-    bool screen = is_set("DISPLAY") || is_set("WAYLAND_DISPLAY");
+    bool screen = setting("DISPLAY") != NULL || setting("WAYLAND_DISPLAY") != NULL;
     if (child == -1 && screen)
         child = start("xdg-open", url);
     if (child == -1 && screen)

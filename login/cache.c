@@ -45,7 +45,7 @@ static bool is_private(int fd, const char *path, struct error *err)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
-        return error_set(err, ERROR_UPSTREAM, "%s: %s", path, strerror(errno));
+        return error_set(err, ERROR_UPSTREAM, "%s: %s", path, strerrordesc_np(errno));
     if (status.st_uid != geteuid())
         return error_set(err, ERROR_REJECTED, "%s belongs to somebody else", path);
     if ((status.st_mode & 077) != 0)
@@ -82,7 +82,7 @@ bool cache_open(h2o_mem_pool_t *pool, const char *directory, const struct cache_
     make_directories(pool, directory);
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd == -1)
-        return error_set(err, ERROR_UPSTREAM, "%s: %s", directory, strerror(errno));
+        return error_set(err, ERROR_UPSTREAM, "%s: %s", directory, strerrordesc_np(errno));
     if (!is_private(fd, directory, err)) {
         close(fd);
         return false;
@@ -142,7 +142,7 @@ static int open_private(const struct cache *self, const char *path, struct error
     if (fd == -1 && errno == ENOENT)
         return -1;
     if (fd == -1) {
-        error_set(err, ERROR_UPSTREAM, "%s: %s", path, strerror(errno));
+        error_set(err, ERROR_UPSTREAM, "%s: %s", path, strerrordesc_np(errno));
     } else if (!is_private(fd, path, err)) {
         close(fd);
         fd = -1;
@@ -228,7 +228,7 @@ static bool replace(const struct cache *self, h2o_iovec_t text, struct error *er
     }
     if (!good) {
         (void)unlinkat(self->directory, self->new_name, 0);
-        return error_set(err, ERROR_UPSTREAM, "%s: %s", self->path, strerror(why));
+        return error_set(err, ERROR_UPSTREAM, "%s: %s", self->path, strerrordesc_np(why));
     }
     (void)fsync(self->directory); /* without it an older file may come back, which is no harm */
     return true;

@@ -31,7 +31,7 @@ static bool wait_for(struct cache *self, int fd, int64_t wait_ms, struct error *
         int64_t waited_ms = clock_mono_ms() - began_ms;
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_set(err, ERROR_UPSTREAM, "%s/%s: %s", self->path, self->lock_name,
-                             strerror(errno));
+                             strerrordesc_np(errno));
         if (waited_ms > wait_ms)
             return error_set(err, ERROR_REJECTED,
                              "another `postern login` did not finish its sign-in; it still holds "
@@ -58,7 +58,7 @@ bool cache_lock(struct cache *self, int64_t wait_ms, struct error *err)
                     O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd == -1)
         return error_set(err, ERROR_UPSTREAM, "%s/%s: %s", self->path, self->lock_name,
-                         strerror(errno));
+                         strerrordesc_np(errno));
     if (!wait_for(self, fd, wait_ms, err)) {
         close(fd);
         return false;

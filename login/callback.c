@@ -111,7 +111,7 @@ static bool open_listener(struct callback *self, const char *listen, struct erro
     }
     if (self->listener == -1)
         return error_set(err, ERROR_UPSTREAM, "can't listen on %s: %s",
-                         listen != NULL ? listen : "127.0.0.1", strerror(errno));
+                         listen != NULL ? listen : "127.0.0.1", strerrordesc_np(errno));
     self->redirect_uri = text_format(self->pool, "http://%s%u/callback", host, (unsigned)got);
     return true;
 }
@@ -166,6 +166,7 @@ static void answer(const struct connection *connection, const char *status, cons
 
 static void accept_one(struct callback *self)
 {
+    /* cppcheck-suppress nullPointer; accept4 takes it */
     int fd = accept4(self->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd == -1)
         return;

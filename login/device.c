@@ -49,7 +49,7 @@ static bool tell_person(const struct device *self, const struct json *body, stru
 static bool begin(struct device *self, struct error *err)
 {
     const struct issuer_places *places;
-    struct issuer_answer answer;
+    struct issuer_answer answer = {.status = 0};
     struct text form;
     int64_t expires_s = 0;
     text_init(&form, self->sign_in->pool);

@@ -141,7 +141,7 @@ bool login_issuer_discover(struct issuer *self, const struct issuer_places **out
 {
     const char *url = self->setup.url;
     int len = (int)strlen(url) - (url[strlen(url) - 1] == '/');
-    struct issuer_answer answer;
+    struct issuer_answer answer = {.status = 0};
     *out = &self->places;
     if (self->places.token != NULL)
         return true;
@@ -210,7 +210,7 @@ enum grant_outcome login_issuer_grant(struct issuer *self, struct text *form, st
                                       struct error *err)
 {
     const struct issuer_places *places;
-    struct issuer_answer answer;
+    struct issuer_answer answer = {.status = 0};
     grant->error[0] = '\0';
     if (!login_issuer_discover(self, &places, err))
         return GRANT_FAILED;

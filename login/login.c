@@ -74,7 +74,7 @@ static bool lock_cache(struct login *self, struct error *err)
     return true;
 }
 
-static void keep(struct login *self, struct login_tokens *tokens)
+static void keep(struct login *self, const struct login_tokens *tokens)
 {
     struct error err = {.kind = ERROR_NONE};
     login_tokens_dispose(&self->tokens);
@@ -174,7 +174,7 @@ static bool print_credential(struct login *self, struct error *err)
     while (line.len != 0) {
         ssize_t put = write(STDOUT_FILENO, line.base, line.len);
         if (put < 0 && errno != EINTR)
-            return error_set(err, ERROR_UPSTREAM, "stdout: %s", strerror(errno));
+            return error_set(err, ERROR_UPSTREAM, "stdout: %s", strerrordesc_np(errno));
         line.base += put > 0 ? put : 0;
         line.len -= put > 0 ? (size_t)put : 0;
     }

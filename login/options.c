@@ -100,7 +100,7 @@ static bool read_file(h2o_mem_pool_t *pool, const char *path, h2o_iovec_t *out, 
 {
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return error_set(err, ERROR_BAD_INPUT, "%s: %s", path, strerror(errno));
+        return error_set(err, ERROR_BAD_INPUT, "%s: %s", path, strerrordesc_np(errno));
     char *bytes = h2o_mem_alloc_pool(pool, CA_MAX_BYTES + 1);
     size_t len = fread(bytes, 1, CA_MAX_BYTES + 1, file);
     bool good = ferror(file) == 0;
@@ -120,8 +120,12 @@ static bool read_base64(h2o_mem_pool_t *pool, const char *text, h2o_iovec_t *out
     size_t len = strlen(copy);
     for (int i = 0; i < 2 && len > 0 && copy[len - 1] == '='; i++)
         len--;
-    for (size_t i = 0; i < len; i++)
-        copy[i] = copy[i] == '+' ? '-' : copy[i] == '/' ? '_' : copy[i];
+    for (size_t i = 0; i < len; i++) {
+        if (copy[i] == '+')
+            copy[i] = '-';
+        else if (copy[i] == '/')
+            copy[i] = '_';
+    }
     return (len <= (size_t)CA_MAX_BYTES * 2 &&
             base64url_decode(pool, h2o_iovec_init(copy, len), out)) ||
            error_set(err, ERROR_BAD_INPUT, "--certificate-authority-data: it is no base64");

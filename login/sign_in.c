@@ -69,7 +69,6 @@ static bool await_browser(const struct attempt *self, struct error *err)
             return error_set(err, ERROR_REJECTED, "nobody signed in within five minutes");
         if (failed)
             terminal_say("no browser can be opened: open that address yourself");
-        failed = false;
         if (callback_wait(self->callback, &expected,
                           browser != -1 && left_ms > LOOK_EVERY_MS ? LOOK_EVERY_MS : left_ms))
             return true;

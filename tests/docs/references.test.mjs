@@ -27,7 +27,7 @@ for (const file of documents) {
   });
 
   test(`${file}: paths`, () => {
-    for (const [, where] of withoutCode(read(file)).matchAll(/`((?:base|http|token|cache|okta|webhook|portal|server|tests|docs|deploy)\/[\w./-]*)`/g)) {
+    for (const [, where] of withoutCode(read(file)).matchAll(/`((?:base|http|token|login|cache|okta|webhook|portal|server|tests|docs|deploy)\/[\w./-]*)`/g)) {
       const found = [where, `${where}.c`, `${where}.h`].some((name) => existsSync(path.join(root, name)));
       assert.ok(found, `${where} is not there`);
     }

@@ -554,6 +554,20 @@ describe('postern login at the portal', { timeout: 300_000 }, () => {
     assert.match(await run.failure(), /the sign-in was refused: /);
   });
 
+  test('a code on another device, approved or denied at the portal', async () => {
+    const browser = await world.signIn('ada');
+    for (const [answer, end] of [
+      ['approve', async (run) => assert.equal((await world.review((await run.credential()).status.token)).authenticated, true)],
+      ['deny', async (run) => assert.match(await run.failure(), /the sign-in was refused: /)],
+    ]) {
+      const run = newLaptop().laptop.start('--device');
+      const [, at, code] = await run.says(/open (\S+) and enter the code (\S+)\n/);
+      assert.equal(at, `${world.postern.url}/device`);
+      await browser.post('/device/approve', { user_code: code, answer });
+      await end(run);
+    }
+  });
+
   test('signed out: a new sign-in where somebody sits there, else the portal\'s sentence', async () => {
     const { laptop, browser, user } = newLaptop();
     await laptop.signIn({ browser, user });
