@@ -34,14 +34,14 @@ static bool holds(const char *text, const char *wanted)
 static bool grant_fits(const struct session_grant *grant, const char *wanted)
 {
     return holds(grant->name, wanted) || holds(grant->cluster, wanted) ||
-           holds(grant->address, wanted) || strcmp(grant->id, wanted) == 0;
+           holds(grant->address, wanted) || holds(grant->id, wanted);
 }
 
 static bool fits(const struct found *self, const char *wanted)
 {
     const struct session_entry *entry = self->entry;
     bool good = wanted[0] == '\0' || holds(entry->login.uid, wanted) ||
-                holds(entry->login.address, wanted) || strcmp(entry->login.id, wanted) == 0;
+                holds(entry->login.address, wanted) || holds(entry->login.id, wanted);
     if (!good && self->identity != NULL)
         good = holds(self->identity->username, wanted) ||
                holds(self->identity->attributes[USER_EMAIL], wanted) ||
