@@ -4,6 +4,8 @@
  * an administrator is asked anew at each act, not remembered from the sign-in. */
 #include "handlers.h"
 
+#include <assert.h>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "http/web.h"
@@ -40,6 +42,7 @@ static bool grant_fits(const struct session_grant *grant, const char *wanted)
 static bool fits(const struct found *self, const char *wanted)
 {
     const struct session_entry *entry = self->entry;
+    assert(entry != NULL);
     bool good = wanted[0] == '\0' || holds(entry->login.uid, wanted) ||
                 holds(entry->login.address, wanted) || holds(entry->login.id, wanted);
     if (!good && self->identity != NULL)
