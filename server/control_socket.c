@@ -120,6 +120,21 @@ static bool receive_all(int fd, struct text *out, struct error *err)
     }
 }
 
+/* "HTTP/1.1 200 OK" */
+static bool read_status(const struct text *answer, int *out)
+{
+    const char *digits = answer->bytes + 9;
+    if (answer->len < 12 || memcmp(answer->bytes, "HTTP/1.", 7) != 0)
+        return false;
+    *out = 0;
+    for (int i = 0; i < 3; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return false;
+        *out = *out * 10 + digits[i] - '0';
+    }
+    return true;
+}
+
 bool control_ask(h2o_mem_pool_t *pool, int fd, const char *method, const char *target,
                  struct control_answer *out, struct error *err)
 {
@@ -132,7 +147,7 @@ bool control_ask(h2o_mem_pool_t *pool, int fd, const char *method, const char *t
         return false;
     size_t head =
         answer.len == 0 ? SIZE_MAX : h2o_strstr(answer.bytes, answer.len, H2O_STRLIT("\r\n\r\n"));
-    if (head == SIZE_MAX || sscanf(answer.bytes, "HTTP/1.%*1[01] %3d", &out->status) != 1)
+    if (head == SIZE_MAX || !read_status(&answer, &out->status))
         return error_set(err, ERROR_UPSTREAM, "the answer is no HTTP");
     out->body = h2o_iovec_init(answer.bytes + head + 4, answer.len - head - 4);
     return true;
