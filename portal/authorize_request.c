@@ -84,6 +84,8 @@ static bool is_visible(h2o_iovec_t text)
 bool authorize_has_word(h2o_iovec_t list, const char *word)
 {
     size_t begin = 0;
+    if (list.base == NULL) /* absent */
+        return false;
     for (size_t i = 0; i <= list.len; i++) {
         if (i < list.len && list.base[i] != ' ')
             continue;
