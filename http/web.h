@@ -32,9 +32,12 @@ struct web_connection {
     struct ip_address
         from;        /* the other end of the TCP connection; known where proxies are trusted */
     bool proxy_line; /* it began with a PROXY line, which says who the client is */
+    bool taken_over; /* it speaks no HTTP any more, and what judges requests leaves it alone */
 };
 /* NULL as above, and where nothing hangs on the socket. */
 const struct web_peer *web_peer(h2o_req_t *req);
+/* After an upgrade: from now on whoever took the connection over sees to its end. */
+void web_take_over(h2o_socket_t *socket);
 
 /* ---- the client, and proxies in front ---- */
 /* Whose X-Forwarded-* are believed in this context; borrowed, NULL: nobody's. May be called again, on the

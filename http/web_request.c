@@ -39,6 +39,13 @@ const struct web_peer *web_peer(h2o_req_t *req)
     return connection->peer;
 }
 
+void web_take_over(h2o_socket_t *socket)
+{
+    struct web_connection *connection = socket->on_close.data;
+    if (connection != NULL)
+        connection->taken_over = true;
+}
+
 /* Kept as the response header that it becomes. */
 const char *web_request_id(h2o_req_t *req)
 {

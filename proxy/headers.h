@@ -46,6 +46,8 @@ struct header *header_list_find(const struct header_list *self, const char *plai
  * more than 16 KiB of cookies. */
 MUST_CHECK bool headers_forward(h2o_req_t *req, const struct header_rules *rules,
                                 struct header_list *out, struct error *err);
+/* The part of headers_forward that looks at the head's bytes, up to the empty line and whatever follows. */
+MUST_CHECK bool headers_check_bytes(h2o_iovec_t raw, struct error *err);
 /* Adds X-Forwarded-For, -Host and -Proto, as we know them. */
 void headers_add_forwarded(h2o_req_t *req, struct header_list *list);
 /* Whether a request's target (raw, with its query) may go on: it begins with one '/', is of visible ASCII without

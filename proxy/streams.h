@@ -45,30 +45,37 @@ struct stream_info {           /* one open exchange, as a page shows it */
     int64_t since_wall_ms;
     uint64_t bytes_down, bytes_up; /* of bodies and tunnels: to the client, from the client */
 };
-/* From any thread: those that wanted (may be NULL: all) says yes to, at most max, oldest first by worker. */
-size_t streams_snapshot(struct streams_hub *self, h2o_mem_pool_t *pool,
-                        bool (*wanted)(void *ctx, const struct stream_owner *owner), void *ctx,
-                        struct stream_info *out, size_t max);
-/* From any thread. app and cluster may be NULL: any. */
-size_t streams_count(struct streams_hub *self, const char *cluster, const char *app);
+struct stream_query {
+    bool (*wanted)(void *ctx, const struct stream_owner *owner);
+    void *ctx;
+};
+/* From any thread: those that query (NULL: all) wants, at most max, oldest first by worker; how many were put into
+ * out, whose strings are in pool. */
+size_t streams_snapshot(struct streams_hub *self, const struct stream_query *query,
+                        h2o_mem_pool_t *pool, struct stream_info *out, size_t max);
 
 /* ---- for the engine ---- */
 struct
-    stream_entry { /* part of an exchange; used on its worker's thread, but read by snapshots under the lock */
+    stream_entry { /* malloc'ed; used on its worker's thread, but read by snapshots under the lock */
     h2o_linklist_t link;
     struct streams *streams;
     struct stream_owner owner; /* its own copies */
+    bool owned;                /* else it is never judged */
     enum stream_kind kind;
     char *method, *path;
     int64_t since_wall_ms;
     _Atomic uint64_t bytes_down, bytes_up;
     /* Whose end is watched: the client's connection. */
     h2o_socket_t *client;
+    void *ctx; /* the exchange or the tunnel */
     /* Called by the tick with what it saw; may remove the entry, and no other. */
     void (*tick)(struct stream_entry *self, int64_t now_mono_ms, bool may_go_on, bool client_gone);
 };
-/* Sets the rest of the entry and lists it. owner may be NULL. */
-void streams_add(struct streams *self, struct stream_entry *entry, const struct stream_owner *owner,
-                 h2o_iovec_t method, h2o_iovec_t path);
+/* Makes an entry and lists it; tick and ctx are the caller's to set. owner may be NULL. */
+struct stream_entry *streams_add(struct streams *self, h2o_req_t *req,
+                                 const struct stream_owner *owner);
 void streams_become(struct stream_entry *entry, enum stream_kind kind);
-void streams_remove(struct stream_entry *entry); /* accepts one that is not listed */
+/* Unlists and frees it; accepts NULL. */
+void stream_entry_free(struct stream_entry *entry);
+/* A h2o timeout that never fires: deadlines are the tick's. */
+h2o_timeout_t *streams_never(struct streams *self);

@@ -40,8 +40,15 @@ enum upstream_result {
 };
 
 /* ---- for the engine ---- */
-/* The calling worker's pool. */
-h2o_socketpool_t *upstream_pool(struct upstream *self, h2o_loop_t *loop);
-SSL_CTX *upstream_tls(const struct upstream *self); /* NULL: plain */
+/* Begins a connection: one of the calling worker's idle ones, if there is one, or with fresh a new one that is
+ * never kept. cb may run inside this call, with an idle connection or a failure; *client is set before that. */
+struct upstream_dial {
+    h2o_http1client_t **client;
+    void *data;
+    h2o_http1client_ctx_t *ctx; /* lives as long as the client; its ssl_ctx is set here */
+    h2o_http1client_connect_cb cb;
+    bool fresh;
+};
+void upstream_connect(struct upstream *self, const struct upstream_dial *dial);
 void upstream_count(struct upstream *self, enum upstream_result result);
 void upstream_observe_us(struct upstream *self, int64_t us); /* until the head was there */

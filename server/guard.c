@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/web.h"
 
 const struct guard_limits GUARD_LIMITS = {
     .request_ms = 30000,
@@ -19,6 +20,18 @@ const struct guard_limits GUARD_LIMITS = {
     .flood_bytes = 2097152, /* a hundred reviews at once are a tenth of it */
     .request_headers = 100, /* as h2o's HTTP/1.1 has it; an API server sends eight */
     .open_headers = 5000,   /* fifty on each of a hundred streams */
+    .resets = 200,
+    .reset_window_ms = 10000,
+};
+
+const struct guard_limits GUARD_PROXY_LIMITS = {
+    .request_ms = 0,
+    .completion_ms = 300000, /* a body may take its time */
+    .trickle_bytes = 4096,
+    .silence_ms = 600000,
+    .flood_bytes = PROXY_MAX_BODY + 2097152,
+    .request_headers = 100,
+    .open_headers = 5000,
     .resets = 200,
     .reset_window_ms = 10000,
 };
@@ -67,6 +80,13 @@ void guard_end(struct guard *self, enum guard_reason reason)
 
 /* ---- input ---- */
 
+/* A tunnel has no requests to judge it by. */
+static bool is_taken_over(const struct guard *self)
+{
+    const struct web_connection *connection = self->socket->on_close.data;
+    return connection != NULL && connection->taken_over;
+}
+
 /* OpenSSL calls this around each read of ciphertext; an error here ends the connection in h2o. */
 /* NOLINTNEXTLINE(readability-function-size): its parameters are OpenSSL's */
 static long on_bio(BIO *bio, int operation, const char *bytes, size_t len, int argi, long argl,
@@ -74,7 +94,8 @@ static long on_bio(BIO *bio, int operation, const char *bytes, size_t len, int a
 {
     (void)bytes, (void)len, (void)argi, (void)argl;
     struct guard *self = (struct guard *)BIO_get_callback_arg(bio);
-    if (operation != (BIO_CB_READ | BIO_CB_RETURN) || result <= 0 || processed == NULL)
+    if (operation != (BIO_CB_READ | BIO_CB_RETURN) || result <= 0 || processed == NULL ||
+        is_taken_over(self))
         return result;
     self->bytes += *processed;
     self->unjudged += *processed;
@@ -189,9 +210,11 @@ void guard_register(h2o_hostconf_t *host, struct guard *(*find)(h2o_req_t *req))
 void guard_check(struct guard *self, int64_t now_mono_ms)
 {
     const struct guard_limits *limits = self->limits;
+    if (is_taken_over(self))
+        return;
     if (!h2o_linklist_is_empty(&self->requests)) {
         struct noted *oldest = H2O_STRUCT_FROM_MEMBER(struct noted, link, self->requests.next);
-        if (now_mono_ms - oldest->began_ms > limits->request_ms)
+        if (limits->request_ms != 0 && now_mono_ms - oldest->began_ms > limits->request_ms)
             guard_end(self, GUARD_STALLED);
         return;
     }

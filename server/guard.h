@@ -22,9 +22,12 @@ enum guard_reason {
     GUARD_REASONS
 };
 
+#define PROXY_MAX_BODY ((size_t)32 * 1024 * 1024) /* buffered whole, per request */
+
 struct guard_limits { /* per kind of listener */
-    int64_t
-        request_ms; /* from the handler's start until the answer has left: more is a stalled reader */
+    /* From the handler's start until the answer has left: more is a stalled reader. 0: whoever answers watches it
+     * (proxy/). */
+    int64_t request_ms;
     int64_t completion_ms; /* without completing a request, while more than trickle_bytes came */
     size_t trickle_bytes;
     int64_t silence_ms; /* without completing a request at all */
@@ -35,6 +38,8 @@ struct guard_limits { /* per kind of listener */
     int64_t reset_window_ms;
 };
 extern const struct guard_limits GUARD_LIMITS;
+extern const struct guard_limits
+    GUARD_PROXY_LIMITS; /* bodies of PROXY_MAX_BODY, answers without end */
 
 struct guard {
     const struct guard_limits *limits;

@@ -169,7 +169,7 @@ static void adopt(struct listener *self, h2o_socket_t *socket)
         (struct connection){.web = {.from = from, .proxy_line = self->kind->proxy_protocol},
                             .listener = self,
                             .socket = socket};
-    guard_init(&connection->guard, socket, &GUARD_LIMITS, self->kind->ended);
+    guard_init(&connection->guard, socket, self->kind->limits, self->kind->ended);
     h2o_linklist_insert(&self->connections, &connection->link);
     ++self->connection_count;
     socket->on_close.cb = on_connection_close;
@@ -250,7 +250,7 @@ bool listener_kind_bind(struct listener_kind *kind, const struct config_address 
 
 void listener_kind_init(struct listener_kind *kind, const char *name, size_t max_body)
 {
-    *kind = (struct listener_kind){.name = name};
+    *kind = (struct listener_kind){.name = name, .limits = &GUARD_LIMITS};
     for (size_t i = 0; i < LISTENER_MAX_WORKERS; ++i)
         kind->fds[i] = -1;
     h2o_config_init(&kind->conf);

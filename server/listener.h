@@ -23,6 +23,7 @@ struct listener_kind { /* shared by all workers, read-only once they run, but fo
     const struct ip_networks *proxies; /* trusted at the start; NULL: never any (listener_trust) */
     bool proxy_protocol; /* they begin each connection with a PROXY line; nobody else may connect */
     int fds[LISTENER_MAX_WORKERS];
+    const struct guard_limits *limits; /* GUARD_LIMITS, unless set otherwise before the start */
     struct counter *ended[GUARD_REASONS];
 };
 

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See streams.h. A list belongs to its worker's thread; the lock is for those who read it from another. h2o does not
+ * read a connection while a request is at work, so that a client's leaving is learned from the kernel: one poll(2)
+ * over all of them. */
+#include "streams.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+#define MOST_WORKERS 32
+#define TICK_MS      1000
+#define NEVER_MS     (UINT64_C(1) << 40)
+#define SHOWN_PATH   200
+
+struct streams {
+    struct streams_hub *hub;
+    struct loop *loop;
+    struct loop_timer tick;
+    h2o_timeout_t never;
+    pthread_mutex_t lock;
+    h2o_linklist_t entries; /* struct stream_entry, oldest first */
+    size_t counts[STREAM_KINDS];
+};
+
+struct streams_hub {
+    stream_judge judge;
+    void *ctx;
+    pthread_mutex_t lock; /* of the table */
+    struct streams *workers[MOST_WORKERS];
+};
+
+static struct stream_entry *entry_of(h2o_linklist_t *link)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct stream_entry, link, link);
+}
+
+/* ---- the tick ---- */
+
+/* Our own end of reading (when the listener drains) is no leaving. */
+static bool has_left(h2o_socket_t *client)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    if (getsockopt(h2o_socket_get_fd(client), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return true;
+    return info.tcpi_state != TCP_ESTABLISHED;
+}
+
+static void judge(struct streams *self, const struct pollfd *polled)
+{
+    int64_t now_ms = clock_mono_ms();
+    const struct streams_hub *hub = self->hub;
+    h2o_linklist_t *next;
+    for (h2o_linklist_t *at = self->entries.next; at != &self->entries; at = next, ++polled) {
+        struct stream_entry *entry = entry_of(at);
+        bool may_go_on = !entry->owned || hub->judge == NULL || hub->judge(hub->ctx, &entry->owner);
+        next = at->next;
+        entry->tick(entry, now_ms, may_go_on, polled->revents != 0 && has_left(entry->client));
+    }
+}
+
+static void on_tick(struct loop_timer *timer)
+{
+    struct streams *self = H2O_STRUCT_FROM_MEMBER(struct streams, tick, timer);
+    size_t count = self->counts[STREAM_REQUEST] + self->counts[STREAM_UPGRADE], at = 0;
+    loop_timer_start(self->loop, timer, TICK_MS, on_tick);
+    if (count == 0)
+        return;
+    struct pollfd *polled = h2o_mem_alloc(count * sizeof(*polled));
+    for (h2o_linklist_t *link = self->entries.next; link != &self->entries; link = link->next)
+        polled[at++] =
+            (struct pollfd){.fd = h2o_socket_get_fd(entry_of(link)->client), .events = POLLRDHUP};
+    assert(at == count);
+    poll(polled, count, 0);
+    judge(self, polled);
+    free(polled);
+}
+
+/* ---- hub ---- */
+
+static double read_gauge(const struct streams_hub *hub, enum stream_kind kind)
+{
+    struct streams_hub *self = (struct streams_hub *)(uintptr_t)hub;
+    size_t count = 0;
+    pthread_mutex_lock(&self->lock);
+    for (size_t i = 0; i < MOST_WORKERS && self->workers[i] != NULL; ++i) {
+        pthread_mutex_lock(&self->workers[i]->lock);
+        count += self->workers[i]->counts[kind];
+        pthread_mutex_unlock(&self->workers[i]->lock);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return (double)count;
+}
+
+static double read_requests(void *ctx)
+{
+    return read_gauge(ctx, STREAM_REQUEST);
+}
+
+static double read_upgrades(void *ctx)
+{
+    return read_gauge(ctx, STREAM_UPGRADE);
+}
+
+struct streams_hub *streams_hub_new(stream_judge judge_entry, void *ctx, struct metrics *metrics)
+{
+    static const char help[] = "Requests and tunnels that are open in the proxy.";
+    struct streams_hub *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct streams_hub){.judge = judge_entry, .ctx = ctx};
+    pthread_mutex_init(&self->lock, NULL);
+    if (metrics != NULL) {
+        metrics_gauge(metrics, "postern_proxy_streams", help, "kind=\"request\"", read_requests,
+                      self);
+        metrics_gauge(metrics, "postern_proxy_streams", help, "kind=\"upgrade\"", read_upgrades,
+                      self);
+    }
+    return self;
+}
+
+void streams_hub_free(struct streams_hub *self)
+{
+    if (self == NULL)
+        return;
+    for (size_t i = 0; i < MOST_WORKERS && self->workers[i] != NULL; ++i) {
+        pthread_mutex_destroy(&self->workers[i]->lock);
+        free(self->workers[i]);
+    }
+    pthread_mutex_destroy(&self->lock);
+    free(self);
+}
+
+static struct streams *new_worker(struct streams_hub *hub, struct loop *loop)
+{
+    struct streams *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct streams){.hub = hub, .loop = loop};
+    pthread_mutex_init(&self->lock, NULL);
+    h2o_linklist_init_anchor(&self->entries);
+    h2o_timeout_init(loop_h2o(loop), &self->never, NEVER_MS);
+    loop_timer_start(loop, &self->tick, TICK_MS, on_tick);
+    return self;
+}
+
+struct streams *streams_here(struct streams_hub *self, struct loop *loop)
+{
+    size_t at = 0;
+    pthread_mutex_lock(&self->lock);
+    while (at < MOST_WORKERS && self->workers[at] != NULL && self->workers[at]->loop != loop)
+        ++at;
+    assert(at < MOST_WORKERS);
+    if (self->workers[at] == NULL)
+        self->workers[at] = new_worker(self, loop);
+    struct streams *found = self->workers[at];
+    pthread_mutex_unlock(&self->lock);
+    return found;
+}
+
+h2o_timeout_t *streams_never(struct streams *self)
+{
+    return &self->never;
+}
+
+/* ---- entries ---- */
+
+static char *own(const char *string)
+{
+    return string != NULL ? h2o_strdup(NULL, string, SIZE_MAX).base : NULL;
+}
+
+static h2o_iovec_t shown_path(h2o_iovec_t path)
+{
+    const char *query = memchr(path.base, '?', path.len);
+    size_t len = query != NULL ? (size_t)(query - path.base) : path.len;
+    return h2o_iovec_init(path.base, len < SHOWN_PATH ? len : SHOWN_PATH);
+}
+
+struct stream_entry *streams_add(struct streams *self, h2o_req_t *req,
+                                 const struct stream_owner *owner)
+{
+    struct stream_entry *entry = h2o_mem_alloc(sizeof(*entry));
+    h2o_iovec_t path = shown_path(req->input.path);
+    *entry = (struct stream_entry){
+        .streams = self,
+        .method = h2o_strdup(NULL, req->input.method.base, req->input.method.len).base,
+        .path = h2o_strdup(NULL, path.base, path.len).base,
+        .since_wall_ms = clock_wall_ms(),
+        .client = req->conn->callbacks->get_socket(req->conn)};
+    if (owner != NULL) {
+        entry->owned = true;
+        entry->owner = (struct stream_owner){own(owner->login_id), own(owner->grant_id),
+                                             own(owner->uid), own(owner->cluster), own(owner->app)};
+    }
+    pthread_mutex_lock(&self->lock);
+    h2o_linklist_insert(&self->entries, &entry->link);
+    ++self->counts[entry->kind];
+    pthread_mutex_unlock(&self->lock);
+    return entry;
+}
+
+void streams_become(struct stream_entry *entry, enum stream_kind kind)
+{
+    pthread_mutex_lock(&entry->streams->lock);
+    --entry->streams->counts[entry->kind];
+    entry->kind = kind;
+    ++entry->streams->counts[kind];
+    pthread_mutex_unlock(&entry->streams->lock);
+}
+
+static void disown(const char *string)
+{
+    free((void *)(uintptr_t)string);
+}
+
+void stream_entry_free(struct stream_entry *entry)
+{
+    if (entry == NULL)
+        return;
+    pthread_mutex_lock(&entry->streams->lock);
+    h2o_linklist_unlink(&entry->link);
+    --entry->streams->counts[entry->kind];
+    pthread_mutex_unlock(&entry->streams->lock);
+    disown(entry->owner.login_id);
+    disown(entry->owner.grant_id);
+    disown(entry->owner.uid);
+    disown(entry->owner.cluster);
+    disown(entry->owner.app);
+    free(entry->method);
+    free(entry->path);
+    free(entry);
+}
+
+/* ---- snapshots ---- */
+
+static const char *copy(h2o_mem_pool_t *pool, const char *string)
+{
+    return string != NULL ? text_dup(pool, string) : NULL;
+}
+
+static struct stream_info describe(const struct stream_entry *entry, h2o_mem_pool_t *pool)
+{
+    const struct stream_owner *owner = &entry->owner;
+    return (struct stream_info){
+        .owner = {copy(pool, owner->login_id), copy(pool, owner->grant_id), copy(pool, owner->uid),
+                  copy(pool, owner->cluster), copy(pool, owner->app)},
+        .kind = entry->kind,
+        .method = text_dup(pool, entry->method),
+        .path = text_dup(pool, entry->path),
+        .since_wall_ms = entry->since_wall_ms,
+        .bytes_down = atomic_load_explicit(&entry->bytes_down, memory_order_relaxed),
+        .bytes_up = atomic_load_explicit(&entry->bytes_up, memory_order_relaxed)};
+}
+
+size_t streams_snapshot(struct streams_hub *self, const struct stream_query *query,
+                        h2o_mem_pool_t *pool, struct stream_info *out, size_t max)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&self->lock);
+    for (size_t i = 0; i < MOST_WORKERS && self->workers[i] != NULL; ++i) {
+        struct streams *worker = self->workers[i];
+        pthread_mutex_lock(&worker->lock);
+        for (h2o_linklist_t *at = worker->entries.next; at != &worker->entries && count < max;
+             at = at->next)
+            if (query == NULL || query->wanted(query->ctx, &entry_of(at)->owner))
+                out[count++] = describe(entry_of(at), pool);
+        pthread_mutex_unlock(&worker->lock);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return count;
+}
