@@ -392,6 +392,13 @@ static void keep_alive(h2o_socket_t *socket)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
+/* h2o reads a connection until nothing is left: what is left is what the kernel has. */
+static void bound_input(h2o_socket_t *socket)
+{
+    static const int bytes = 262144;
+    setsockopt(h2o_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 static h2o_http1client_head_cb on_connect(h2o_http1client_t *client, const char *errstr,
                                           h2o_iovec_t **bufs, size_t *count, int *method_is_head)
 {
@@ -402,6 +409,8 @@ static h2o_http1client_head_cb on_connect(h2o_http1client_t *client, const char 
         return NULL;
     }
     self->reused = self->dialing;
+    if (!self->reused)
+        bound_input(client->sock);
     if (self->request.idle_ms == 0)
         keep_alive(client->sock);
     *bufs = self->wire;
