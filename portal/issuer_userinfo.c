@@ -63,14 +63,15 @@ static void on_judged(struct issuer_request *self, enum issuer_result result)
         refuse_token(self->req);
 }
 
-/* The session says whose cluster the token must be for. */
+/* The session says whose cluster the token must be for. A token that is over is no use of it, or whoever finds an old one
+ * keeps the session from its idle limit. */
 static bool verify(struct issuer_request *self, h2o_iovec_t token)
 {
     const struct portal_parts *parts = &self->portal->parts;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_wall_ms(), leeway_s = parts->config->tokens.leeway_ms / 1000;
     struct token_info info;
     (void)token_verify(parts->verifier, token, "", now_ms / 1000, &info);
-    if (info.session[0] == '\0' ||
+    if (info.session[0] == '\0' || now_ms / 1000 >= info.expires_at_s + leeway_s ||
         sessions_use_grant(parts->sessions, info.session, now_ms, &self->grant) != SESSION_LIVE)
         return false;
     self->client = portal_cluster(self->portal, iovec_of(self->grant.cluster));

@@ -25,7 +25,8 @@ struct asking { /* one command's way to the sessions */
     struct seal_keys *keys;
     struct loop *loop;
     struct control control;
-    bool written;
+    /* either way: */
+    bool unwritten; /* something has ended, and the store would not have it */
 };
 
 /* ---- without a process ---- */
@@ -63,7 +64,7 @@ static void close_store(struct asking *self)
 static void on_ended(void *ctx, bool written)
 {
     struct asking *self = ctx;
-    self->written = written;
+    self->unwritten = self->unwritten || !written;
     loop_stop(self->loop);
 }
 
@@ -74,7 +75,7 @@ static bool end_offline(struct asking *self, struct control_target *target, stru
         return error_set(err, ERROR_REJECTED, NO_SUCH_SESSION);
     control_end(&self->control, self->loop, target, getuid(), on_ended, self);
     loop_run(self->loop);
-    return self->written || error_set(err, ERROR_UPSTREAM, "the store could not be written");
+    return true;
 }
 
 static bool list_offline(struct asking *self, const char *user, h2o_iovec_t *out, struct error *err)
@@ -110,6 +111,19 @@ static bool ask(struct asking *self, const char *method, const char *target, h2o
     if (good)
         *body = answer.body;
     return good;
+}
+
+static bool ask_to_end(struct asking *self, const char *target, struct error *err)
+{
+    h2o_iovec_t body;
+    struct json *answer;
+    if (!ask(self, "DELETE", target, &body, err) ||
+        !json_parse(&self->pool, body, NULL, &answer, err))
+        return false;
+    const struct json *written = json_member(answer, "written");
+    bool is_written = written != NULL && written->type == JSON_BOOL && written->boolean;
+    self->unwritten = self->unwritten || !is_written;
+    return true;
 }
 
 static const char *target_of_user(struct asking *self, const char *user)
@@ -158,46 +172,62 @@ static bool list(struct asking *self, const char *user, h2o_iovec_t *out, struct
 static bool end_user(struct asking *self, const char *uid, struct error *err)
 {
     struct control_target target = {.uid = uid};
-    h2o_iovec_t body;
     return self->offline ? end_offline(self, &target, err)
-                         : ask(self, "DELETE", target_of_user(self, uid), &body, err);
+                         : ask_to_end(self, target_of_user(self, uid), err);
 }
 
 static bool end_one(struct asking *self, const char *id, struct error *err)
 {
     struct control_target target = {.id = id};
-    h2o_iovec_t body;
     if (strlen(id) >= SESSION_ID_SIZE || strspn(id, ID_CHARACTERS) != strlen(id))
         return error_set(err, ERROR_REJECTED, NO_SUCH_SESSION); /* and no path of ours */
     if (self->offline)
         return end_offline(self, &target, err);
-    return ask(self, "DELETE", text_format(&self->pool, "/sessions/%s", id), &body, err);
+    return ask_to_end(self, text_format(&self->pool, "/sessions/%s", id), err);
 }
 
-static bool parse_list(struct asking *self, h2o_iovec_t body, const struct json **out,
-                       struct error *err)
+struct listed {
+    const struct json *sign_ins;
+    bool cut; /* there are more */
+};
+
+static bool parse_list(struct asking *self, h2o_iovec_t body, struct listed *out, struct error *err)
 {
     const struct json_limits limits = {SIZE_MAX, 8, SIZE_MAX};
     struct json *answer;
-    if (!json_parse(&self->pool, body, &limits, &answer, err))
+    int64_t total;
+    if (!json_parse(&self->pool, body, &limits, &answer, err) ||
+        !json_int(answer, "total", &total, err))
         return false;
-    *out = json_member(answer, "sign_ins");
-    return *out != NULL || error_set(err, ERROR_UPSTREAM, "the answer is no list");
+    const struct json *sign_ins = json_member(answer, "sign_ins");
+    if (sign_ins == NULL)
+        return error_set(err, ERROR_UPSTREAM, "the answer is no list");
+    *out = (struct listed){sign_ins, sign_ins->count > 0 && (size_t)total > sign_ins->count};
+    return true;
 }
 
-/* Everybody who is in the list has all sessions ended; who signs in meanwhile stays. */
-static bool end_all(struct asking *self, struct error *err)
+static bool end_listed(struct asking *self, const struct json *sign_ins, struct error *err)
 {
-    h2o_iovec_t body, uid;
-    const struct json *sign_ins;
-    if (!list(self, NULL, &body, err) || !parse_list(self, body, &sign_ins, err))
-        return false;
+    h2o_iovec_t uid;
     for (const struct json *one = sign_ins->first; one != NULL; one = one->next) {
         if (!json_string(one, "uid", &uid, err))
             return false;
         if (!end_user(self, uid.base, err) && err->kind != ERROR_REJECTED)
             return false; /* REJECTED: it was ended with another sign-in of the same person */
     }
+    return true;
+}
+
+/* Everybody who is in the list has all sessions ended; who signs in meanwhile stays. A list holds CONTROL_LIST_MAX. */
+static bool end_all(struct asking *self, struct error *err)
+{
+    h2o_iovec_t body;
+    struct listed listed;
+    do {
+        if (!list(self, NULL, &body, err) || !parse_list(self, body, &listed, err) ||
+            !end_listed(self, listed.sign_ins, err))
+            return false;
+    } while (listed.cut);
     return true;
 }
 
@@ -247,13 +277,13 @@ int command_sessions_list(const struct config *config, const struct command_inpu
     struct asking self;
     struct error err;
     h2o_iovec_t body;
-    const struct json *sign_ins;
+    struct listed listed;
     bool good = begin(&self, config, &err) && list(&self, input->user, &body, &err) &&
-                parse_list(&self, body, &sign_ins, &err);
+                parse_list(&self, body, &listed, &err);
     if (good && input->json)
         printf("%.*s\n", (int)body.len, body.base);
     else if (good)
-        print_table(&self, sign_ins);
+        print_table(&self, listed.sign_ins);
     return finish(&self, good, &err);
 }
 
@@ -271,5 +301,11 @@ int command_sessions_end(const struct config *config, const struct command_input
     else if (good)
         good = input->user != NULL ? end_user(&self, input->user, &err)
                                    : end_one(&self, input->operand, &err);
+    if (good && self.unwritten)
+        good = error_set(&err, ERROR_UPSTREAM,
+                         self.offline
+                             ? "the store could not be written"
+                             : "ended, but not in the store yet: the running Postern tries again; "
+                               "should it be restarted before it succeeds, end it once more");
     return finish(&self, good, &err);
 }

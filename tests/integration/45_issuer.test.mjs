@@ -12,7 +12,7 @@ import { makeSyncHold } from '../support/hold_sync.mjs';
 import { request } from '../support/http.mjs';
 import { meter } from '../support/metrics.mjs';
 import { startWorld } from '../support/postern.mjs';
-import { posternBinary } from '../support/process.mjs';
+import { posternBinary, runPostern } from '../support/process.mjs';
 import { getToken, signOut } from '../support/sign_in.mjs';
 import { tempDir } from '../support/temp.mjs';
 
@@ -373,4 +373,22 @@ describe('the issuer on bad days', { timeout: 180_000 }, () => {
       await world.close();
     }
   });
+});
+
+test('/userinfo: a token that is over is no use of its session, or whoever finds one keeps it from its idle limit', { timeout: 120_000 }, async () => {
+  const world = await startWorld({ change: (c) => { c.tokens.lifetime = '15s'; c.tokens.leeway = '0s'; } });
+  const client = new Client(world);
+  try {
+    const { id_token } = await getToken(await world.signIn('ada'));
+    const { exp } = jose.decodeJwt(id_token);
+    const ask = async () => ({ asked: Date.now(), answer: await client.get('/userinfo', { Authorization: `Bearer ${id_token}` }) });
+    const { answer } = await eventually(ask, ({ asked }) => asked >= (exp + 2) * 1000, { tries: 300, pauseMs: 100 });
+    assertError(answer, 401, 'invalid_token');
+    const { stdout, stderr } = await runPostern(['sessions', 'list', '--json', '-c', world.postern.configFile]);
+    const [session] = JSON.parse(stdout).sign_ins[0].kubeconfig_sessions;
+    assert.ok(Date.parse(session.last_used) < exp * 1000, `${session.last_used} ${stderr}`);
+  } finally {
+    client.close();
+    await world.close();
+  }
 });

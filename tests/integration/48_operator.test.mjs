@@ -10,10 +10,12 @@ import { after, before, describe, test } from 'node:test';
 import { decodeJwt } from 'jose';
 
 import { makeConfig, writeConfig } from '../support/config.mjs';
+import { makeSyncHold } from '../support/hold_sync.mjs';
 import { ReviewClient } from '../support/http.mjs';
 import { pickPorts, startWorld } from '../support/postern.mjs';
-import { runPostern } from '../support/process.mjs';
+import { posternBinary, runPostern } from '../support/process.mjs';
 import { getToken, isSignedIn } from '../support/sign_in.mjs';
+import { tempDir } from '../support/temp.mjs';
 
 describe('postern print, for a cluster', { timeout: 120_000 }, () => {
   let world;
@@ -287,4 +289,20 @@ describe('postern sessions', { timeout: 180_000 }, () => {
     assert.equal(code, 1);
     assert.match(stderr, /in use|another process|locked/i);
   });
+});
+
+test('postern sessions end, with a disk that takes nothing: all of it ends, and the exit code says that it is not stored', { timeout: 120_000 }, async () => {
+  const disk = await makeSyncHold(tempDir(), posternBinary);
+  const world = await startWorld({ env: disk.env });
+  try {
+    const browsers = [await world.signIn('ada'), await world.signIn('grace')];
+    await disk.fail();
+    const { code, stderr } = await runPostern(['sessions', 'end', '--all', '-c', world.postern.configFile]);
+    for (const browser of browsers) assert.equal(await isSignedIn(browser), false);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /^postern: ended, but not in the store yet/);
+    await disk.mend();
+  } finally {
+    await world.close();
+  }
 });
