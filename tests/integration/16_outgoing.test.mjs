@@ -42,7 +42,7 @@ test('a proxy that refuses: a page, and the log says who did', options, async (t
   await world.postern.start();
   await assert.rejects(startSignIn(world.browser()));
   assert.ok(world.portalAnswers().at(-1).status >= 500);
-  assert.match(world.postern.log, /CONNECT tunnel failed, response 407/);
+  await world.postern.logLine((line) => /CONNECT tunnel failed, response 407/.test(JSON.stringify(line)));
   assert.equal(world.okta.log.length, 0);
 });
 
