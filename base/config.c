@@ -147,3 +147,8 @@ struct config *config_load(const char *path, struct config_problems *problems)
     free(buffer);
     return self;
 }
+
+const char *config_cluster_address(const struct config_cluster *cluster)
+{
+    return cluster->api.url != NULL ? cluster->api.url : cluster->server;
+}

@@ -48,6 +48,21 @@ enum config_authentication {
 };
 const char *config_authentication_name(enum config_authentication mode);
 
+/* How a cluster's API server learns from the proxy who asks. */
+enum config_api_mode {
+    API_PASS,        /* by the person's portal token, which it judges itself */
+    API_IMPERSONATE, /* from us: our service account impersonates the person */
+};
+const char *config_api_mode_name(enum config_api_mode mode);
+
+struct config_api { /* the API server behind the proxy listener */
+    char *url;      /* https origin that kubectl is given; its Host finds the cluster; NULL: none */
+    enum config_api_mode mode;
+    char *upstream;                   /* https origin of the API server */
+    char *certificate_authority_file; /* of the API server; NULL: the system's roots */
+    char *service_account_token_file; /* of impersonate only; read anew when it changes */
+};
+
 struct config_cluster {
     char *name;   /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63; used in paths and labels */
     char *server; /* https URL of the API server, for kubectl; may be NULL */
@@ -60,7 +75,10 @@ struct config_cluster {
     char *client_ca_file;                 /* default: webhook.tls.client_ca_file */
     struct config_strings api_audiences;  /* empty: status.audiences is left out */
     struct config_strings allowed_groups; /* exact Okta group names; empty: everybody */
+    struct config_api api;
 };
+/* The address that kubectl is given: the proxy's, where the cluster has one; NULL: none is known. */
+const char *config_cluster_address(const struct config_cluster *cluster);
 
 /* How we prove at the token and revocation endpoints who we are. */
 enum config_client_auth { CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, PRIVATE_KEY_JWT };
@@ -97,6 +115,12 @@ struct config {
         char *url; /* https, as API servers call it, without a path; may be NULL */
         char *certificate_authority_file; /* of tls.certificate_file; may be NULL */
     } webhook;
+
+    bool has_proxy;
+    struct {
+        struct config_address listen;
+        struct config_tls tls;
+    } proxy;
 
     struct {
         struct config_address listen; /* default 127.0.0.1:9090 */

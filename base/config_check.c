@@ -138,8 +138,9 @@ static void check_listeners(struct check *self)
     const struct config *config = self->config;
     const struct listener listeners[] = {{"portal.listen", &config->portal.listen},
                                          {"webhook.listen", &config->webhook.listen},
+                                         {"proxy.listen", &config->proxy.listen},
                                          {"operations.listen", &config->operations.listen}};
-    for (size_t i = 1; i < 3; i++) {
+    for (size_t i = 1; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
         for (size_t j = 0; j < i; j++) {
             const struct config_address *a = listeners[i].address, *b = listeners[j].address;
             if (a->host == NULL || b->host == NULL || a->port != b->port)
@@ -341,4 +342,5 @@ void config_check(const struct config *config, struct config_problems *problems)
     check_times(&self);
     check_expressions(&self);
     check_clusters(&self);
+    config_check_proxy(config, problems);
 }

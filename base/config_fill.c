@@ -299,6 +299,17 @@ static void fill_webhook(struct fill *self, const struct raw_webhook *raw)
         text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
 }
 
+static void fill_proxy(struct fill *self, const struct raw_proxy *raw)
+{
+    struct config *config = self->config;
+    config->has_proxy = raw != NULL;
+    if (raw == NULL)
+        return;
+    enter(self, "proxy.");
+    address(self, raw->listen, NULL, &config->proxy.listen);
+    fill_tls(self, &raw->tls, &config->proxy.tls);
+}
+
 static const char *const client_auths[] = {[CLIENT_SECRET_BASIC] = "client_secret_basic",
                                            [CLIENT_SECRET_POST] = "client_secret_post",
                                            [PRIVATE_KEY_JWT] = "private_key_jwt",
@@ -522,6 +533,37 @@ static void fill_cluster(struct fill *self, const struct raw_cluster *raw,
     texts(self, "allowed_groups", &raw->allowed_groups, &out->allowed_groups);
 }
 
+static const char *const api_modes[] = {
+    [API_PASS] = "pass", [API_IMPERSONATE] = "impersonate", NULL};
+
+const char *config_api_mode_name(enum config_api_mode mode)
+{
+    return api_modes[mode];
+}
+
+static char *required_origin(struct fill *self, const char *key, const char *raw)
+{
+    if (raw == NULL)
+        COMPLAIN(self, key, "is missing");
+    return url(self, key, raw, CONFIG_URL_ORIGIN);
+}
+
+static void fill_api(struct fill *self, unsigned cluster, const struct raw_api *raw,
+                     struct config_api *out)
+{
+    *out = (struct config_api){.url = NULL};
+    if (raw == NULL)
+        return;
+    enter(self, "clusters[%u].api.", cluster);
+    out->url = required_origin(self, "url", raw->url);
+    out->mode = (enum config_api_mode)word(self, "mode", raw->mode, api_modes);
+    out->upstream = required_origin(self, "upstream", raw->upstream);
+    out->certificate_authority_file =
+        text(self, "certificate_authority_file", raw->certificate_authority_file, NULL);
+    out->service_account_token_file =
+        text(self, "service_account_token_file", raw->service_account_token_file, NULL);
+}
+
 static void fill_clusters(struct fill *self, const struct raw_config *raw)
 {
     struct config *config = self->config;
@@ -532,6 +574,7 @@ static void fill_clusters(struct fill *self, const struct raw_config *raw)
         enter(self, "clusters[%u].", i);
         fill_cluster(self, &raw->clusters[i], &config->clusters[i]);
         fill_additional_servers(self, i, &raw->clusters[i], &config->clusters[i]);
+        fill_api(self, i, raw->clusters[i].api, &config->clusters[i].api);
     }
 }
 
@@ -542,6 +585,7 @@ void config_fill(struct config *config, const struct raw_config *raw,
     struct fill self = {.config = config, .pool = &config->memory->pool, .problems = problems};
     fill_portal(&self, raw->portal);
     fill_webhook(&self, raw->webhook);
+    fill_proxy(&self, raw->proxy);
     fill_outgoing(&self, &raw->outgoing);
     fill_oidc(&self, &raw->oidc);
     fill_users(&self, &raw->users);

@@ -69,6 +69,15 @@ struct raw_webhook {
     struct raw_tls tls;
 };
 
+struct raw_proxy {
+    char *listen;
+    struct raw_tls tls;
+};
+
+struct raw_api {
+    char *url, *mode, *upstream, *certificate_authority_file, *service_account_token_file;
+};
+
 struct raw_server {
     char *name, *server;
 };
@@ -79,11 +88,13 @@ struct raw_cluster {
     struct raw_server *additional_servers;
     unsigned additional_server_count;
     struct config_strings client_names, api_audiences, allowed_groups;
+    struct raw_api *api;
 };
 
 struct raw_config {
     struct raw_portal *portal;
     struct raw_webhook *webhook;
+    struct raw_proxy *proxy;
     struct raw_operations {
         char *listen, *control_socket;
     } operations;
@@ -149,3 +160,5 @@ void config_fill(struct config *config, const struct raw_config *raw,
                  struct config_problems *problems);
 /* What only several keys together show. Expects a filled config, be it with complaints. */
 void config_check(const struct config *config, struct config_problems *problems);
+/* The part of it that is about the proxy and what stands behind it (config_check_proxy.c). */
+void config_check_proxy(const struct config *config, struct config_problems *problems);

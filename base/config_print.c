@@ -181,6 +181,18 @@ static void put_additional_servers(struct text *out, const struct config_cluster
     }
 }
 
+static void put_api(struct text *out, const struct config_api *api)
+{
+    if (api->url == NULL)
+        return;
+    text_add_string(out, "    api:\n");
+    put_text(out, "      url", api->url);
+    put_text(out, "      mode", config_api_mode_name(api->mode));
+    put_text(out, "      upstream", api->upstream);
+    put_text(out, "      certificate_authority_file", api->certificate_authority_file);
+    put_text(out, "      service_account_token_file", api->service_account_token_file);
+}
+
 static void put_clusters(struct text *out, const struct config *self)
 {
     text_add_string(out, self->cluster_count == 0 ? "clusters: []\n" : "clusters:\n");
@@ -196,6 +208,7 @@ static void put_clusters(struct text *out, const struct config *self)
         put_text(out, "    client_ca_file", cluster->client_ca_file);
         put_texts(out, "    api_audiences", &cluster->api_audiences);
         put_texts(out, "    allowed_groups", &cluster->allowed_groups);
+        put_api(out, &cluster->api);
     }
 }
 
@@ -209,6 +222,11 @@ void config_print(const struct config *self, struct text *out)
         put_tls(out, &self->webhook.tls);
         put_text(out, "  url", self->webhook.url);
         put_text(out, "  certificate_authority_file", self->webhook.certificate_authority_file);
+    }
+    if (self->has_proxy) {
+        text_add_string(out, "proxy:\n");
+        put_text(out, "  listen", self->proxy.listen.text);
+        put_tls(out, &self->proxy.tls);
     }
     text_add_string(out, "operations:\n");
     put_text(out, "  listen", self->operations.listen.text);

@@ -79,6 +79,12 @@ static const cyaml_schema_field_t webhook_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t proxy_fields[] = {
+    TEXT("listen", struct raw_proxy, listen),
+    MAPPING("tls", struct raw_proxy, tls, server_tls_fields),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t operations_fields[] = {
     TEXT("listen", struct raw_operations, listen),
     TEXT("control_socket", struct raw_operations, control_socket),
@@ -165,6 +171,15 @@ static const cyaml_schema_value_t additional_server_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_server, additional_server_fields),
 };
 
+static const cyaml_schema_field_t api_fields[] = {
+    TEXT("url", struct raw_api, url),
+    TEXT("mode", struct raw_api, mode),
+    TEXT("upstream", struct raw_api, upstream),
+    TEXT("certificate_authority_file", struct raw_api, certificate_authority_file),
+    TEXT("service_account_token_file", struct raw_api, service_account_token_file),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t cluster_fields[] = {
     TEXT("name", struct raw_cluster, name),
     TEXT("server", struct raw_cluster, server),
@@ -178,6 +193,7 @@ static const cyaml_schema_field_t cluster_fields[] = {
     TEXT("client_ca_file", struct raw_cluster, client_ca_file),
     TEXTS("api_audiences", struct raw_cluster, api_audiences),
     TEXTS("allowed_groups", struct raw_cluster, allowed_groups),
+    CYAML_FIELD_MAPPING_PTR("api", CYAML_FLAG_OPTIONAL, struct raw_cluster, api, api_fields),
     CYAML_FIELD_END,
 };
 
@@ -190,6 +206,7 @@ static const cyaml_schema_field_t config_fields[] = {
                             portal_fields),
     CYAML_FIELD_MAPPING_PTR("webhook", CYAML_FLAG_OPTIONAL, struct raw_config, webhook,
                             webhook_fields),
+    CYAML_FIELD_MAPPING_PTR("proxy", CYAML_FLAG_OPTIONAL, struct raw_config, proxy, proxy_fields),
     MAPPING("operations", struct raw_config, operations, operations_fields),
     MAPPING("oidc", struct raw_config, oidc, oidc_fields),
     MAPPING("outgoing", struct raw_config, outgoing, outgoing_fields),

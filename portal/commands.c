@@ -145,7 +145,7 @@ static void add_plugin(struct script *self)
 static void add_steps(struct script *self, enum command_kind kind)
 {
     const struct config_cluster *cluster = self->facts->cluster;
-    add_place(self, cluster->name, cluster->server);
+    add_place(self, cluster->name, config_cluster_address(cluster));
     forget_user(self);
     if (kind == COMMAND_EXEC)
         add_plugin(self);
@@ -205,7 +205,7 @@ bool command_make(h2o_mem_pool_t *pool, const struct command_facts *facts, enum 
                   const char **out, struct error *err)
 {
     struct script self = {.facts = facts, .powershell = kind == COMMAND_POWERSHELL, .err = err};
-    assert(facts->cluster->server != NULL);
+    assert(config_cluster_address(facts->cluster) != NULL);
     assert(kind == COMMAND_EXEC || (facts->id_token != NULL && facts->refresh_token != NULL));
     text_init(&self.text, pool);
     self.user = text_format(pool, "%s@%s", facts->username, facts->cluster->name);
@@ -237,7 +237,8 @@ const char *command_curl(h2o_mem_pool_t *pool, const struct command_facts *facts
     text_init(&text, pool);
     text_add_format(&text, "curl %s--header \"Authorization: Bearer $TOKEN\" ",
                     facts->api_ca != NULL ? "--cacert ca.crt " : "");
-    if (!quote_sh(&text, text_format(pool, "%s/version", facts->cluster->server), NULL))
+    if (!quote_sh(&text, text_format(pool, "%s/version", config_cluster_address(facts->cluster)),
+                  NULL))
         return NULL;
     return text.bytes;
 }

@@ -9,7 +9,7 @@
 
 struct command_facts { /* borrowed */
     const struct config_cluster
-        *cluster;          /* name, server (never NULL), additional_servers, audience */
+        *cluster;          /* name, an address (never NULL), additional_servers, audience */
     const char *api_ca;    /* PEM; NULL: the machine trusts the API server anyway */
     const char *portal_ca; /* PEM of our own CA; NULL as above */
     const char *issuer;

@@ -81,7 +81,7 @@ static bool add_clusters(h2o_mem_pool_t *pool, struct json *model, const struct 
             continue;
         struct json *entry = json_push_object(pool, clusters);
         json_add_string(pool, entry, "name", cluster->name);
-        json_add_string(pool, entry, "server", cluster->server);
+        json_add_string(pool, entry, "server", config_cluster_address(cluster));
     }
     return clusters->count > 0;
 }

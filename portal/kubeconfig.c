@@ -84,7 +84,7 @@ const char *kubeconfig_make(h2o_mem_pool_t *pool, const struct command_facts *fa
     text_add_string(&self.text, "apiVersion: v1\nkind: Config\n");
     put(&self, "current-context", cluster->name);
     text_add_string(&self.text, "clusters:\n");
-    put_cluster(&self, cluster->name, cluster->server);
+    put_cluster(&self, cluster->name, config_cluster_address(cluster));
     for (unsigned i = 0; i < cluster->additional_server_count; i++)
         put_cluster(&self, cluster->additional_servers[i].name,
                     cluster->additional_servers[i].server);

@@ -48,7 +48,7 @@ static void add_commands(h2o_mem_pool_t *pool, struct json *model,
 {
     struct error err;
     const char *plugin;
-    if (facts->cluster->server == NULL)
+    if (config_cluster_address(facts->cluster) == NULL)
         return;
     struct json *setup = json_add_object(pool, model, "setup");
     struct json *commands = json_add_array(pool, setup, "commands");
@@ -109,7 +109,7 @@ static void put_commands(struct json_writer *writer, h2o_mem_pool_t *pool,
                          const struct command_facts *facts)
 {
     json_key(writer, "commands");
-    if (facts->cluster->server == NULL) {
+    if (config_cluster_address(facts->cluster) == NULL) {
         json_put_null(writer);
         return;
     }

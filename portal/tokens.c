@@ -127,15 +127,23 @@ static void refuse_token(struct visit *visit, const struct session_grant *grant,
                  });
 }
 
+/* The proxy's certificate is of the CA that the portal's is. */
+static const char *api_authority(const struct portal_parts *parts,
+                                 const struct config_cluster *cluster)
+{
+    return cluster->api.url != NULL
+               ? parts->authorities->portal
+               : parts->authorities->clusters[cluster - parts->config->clusters];
+}
+
 static struct token_made begin(const struct visit *visit)
 {
     const struct token_request *request = visit->detail;
     const struct portal_parts *parts = &visit->portal->parts;
-    return (struct token_made){
-        .cluster = request->cluster,
-        .api_ca = parts->authorities->clusters[request->cluster - parts->config->clusters],
-        .portal_ca = parts->authorities->portal,
-        .made_ms = clock_wall_ms()};
+    return (struct token_made){.cluster = request->cluster,
+                               .api_ca = api_authority(parts, request->cluster),
+                               .portal_ca = parts->authorities->portal,
+                               .made_ms = clock_wall_ms()};
 }
 
 static void issue(struct visit *visit, const struct session_grant *grant, const char *refresh_token)
@@ -206,7 +214,7 @@ static void on_ready(struct visit *visit)
         trouble(visit, 400, "This can't be a form of ours", err.text);
         return;
     }
-    if (request->is_file && cluster->server == NULL) {
+    if (request->is_file && config_cluster_address(cluster) == NULL) {
         trouble(visit, 404, "There is no file for this cluster",
                 "Postern's config does not say where its API server is: clusters[].server.");
         return;

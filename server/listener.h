@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Listeners: one "kind" for each block of the config (webhook, portal, operations) with its own limits,
+ * Listeners: one "kind" for each block of the config (webhook, portal, proxy, operations) with its own limits,
  * and on each worker one listener of each kind with its own SO_REUSEPORT socket and h2o context. */
 #pragma once
 
@@ -16,7 +16,7 @@
 #define LISTENER_MAX_WORKERS 16
 
 struct listener_kind { /* shared by all workers, read-only once they run, but for tls */
-    const char *name;  /* "webhook", "portal", "operations" */
+    const char *name;  /* "webhook", "portal", "proxy", "operations" */
     h2o_globalconf_t conf;
     h2o_hostconf_t *host;
     SSL_CTX *tls; /* NULL: plain; changed by the main thread before workers hear of it */

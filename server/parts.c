@@ -39,6 +39,12 @@ bool parts_portal_tls(const struct config *config, SSL_CTX **out, struct error *
     return tls_context_new(&options, out, err);
 }
 
+bool parts_proxy_tls(const struct config *config, SSL_CTX **out, struct error *err)
+{
+    struct tls_options options = {.files = &config->proxy.tls, .session_context = "proxy"};
+    return tls_context_new(&options, out, err);
+}
+
 enum token_algorithm parts_token_algorithm(const struct config *config)
 {
     enum token_algorithm algorithm = TOKEN_ES256;

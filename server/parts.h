@@ -15,4 +15,5 @@ MUST_CHECK bool parts_seal_keys(const struct config *config, struct seal_keys **
 MUST_CHECK bool parts_store(const struct config *config, struct store **out, struct error *err);
 MUST_CHECK bool parts_webhook_tls(const struct config *config, SSL_CTX **out, struct error *err);
 MUST_CHECK bool parts_portal_tls(const struct config *config, SSL_CTX **out, struct error *err);
+MUST_CHECK bool parts_proxy_tls(const struct config *config, SSL_CTX **out, struct error *err);
 enum token_algorithm parts_token_algorithm(const struct config *config);

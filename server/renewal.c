@@ -32,6 +32,8 @@ static void judge_fixed(const struct judge *self)
     const struct config *old = self->current->config, *new = self->config;
     hold(self, "portal", old->has_portal == new->has_portal);
     hold(self, "webhook", old->has_webhook == new->has_webhook);
+    hold(self, "proxy", old->has_proxy == new->has_proxy);
+    hold(self, "proxy.listen", same_text(old->proxy.listen.text, new->proxy.listen.text));
     hold(self, "portal.url", same_text(old->portal.url, new->portal.url));
     hold(self, "portal.issuer_path", same_text(old->portal.issuer_path, new->portal.issuer_path));
     hold(self, "portal.listen", same_text(old->portal.listen.text, new->portal.listen.text));
@@ -87,6 +89,8 @@ static void load_files(const struct judge *self, struct renewal *out)
     }
     if (config->has_portal && !config->portal.plain)
         note(self, "portal.tls", parts_portal_tls(config, &out->portal_tls, &err), &err);
+    if (config->has_proxy)
+        note(self, "proxy.tls", parts_proxy_tls(config, &out->proxy_tls, &err), &err);
     note(self, "oidc", okta_settings_load(config, &out->okta, &err), &err);
 }
 
@@ -96,9 +100,10 @@ static void drop_parts(struct renewal *self)
 {
     SSL_CTX_free(self->webhook_tls);
     SSL_CTX_free(self->portal_tls);
+    SSL_CTX_free(self->proxy_tls);
     okta_settings_free(self->okta);
     edition_free(self->edition);
-    self->webhook_tls = self->portal_tls = NULL;
+    self->webhook_tls = self->portal_tls = self->proxy_tls = NULL;
     self->okta = NULL;
     self->edition = NULL;
 }

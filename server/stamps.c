@@ -44,8 +44,8 @@ char *stamps_of(const struct config *config, const char *config_stamp)
     h2o_mem_init_pool(&pool);
     text_init(&out, &pool);
     text_add_string(&out, config_stamp);
-    const struct config_tls *tls[] = {&config->portal.tls, &config->webhook.tls};
-    for (size_t i = 0; i < 2; ++i) {
+    const struct config_tls *tls[] = {&config->portal.tls, &config->webhook.tls, &config->proxy.tls};
+    for (size_t i = 0; i < sizeof(tls) / sizeof(tls[0]); ++i) {
         add_file(&out, tls[i]->certificate_file);
         add_file(&out, tls[i]->key_file);
         add_file(&out, tls[i]->client_ca_file);
@@ -53,6 +53,8 @@ char *stamps_of(const struct config *config, const char *config_stamp)
     for (unsigned i = 0; i < config->cluster_count; ++i) {
         add_file(&out, config->clusters[i].client_ca_file);
         add_file(&out, config->clusters[i].certificate_authority_file);
+        add_file(&out, config->clusters[i].api.certificate_authority_file);
+        add_file(&out, config->clusters[i].api.service_account_token_file);
     }
     add_file(&out, config->portal.certificate_authority_file);
     add_file(&out, config->oidc.client_secret_file);

@@ -9,7 +9,7 @@
 
 #include "listener.h"
 
-#define WORKER_MAX_KINDS 3
+#define WORKER_MAX_KINDS 4
 
 struct worker {
     pthread_t thread;
