@@ -147,8 +147,9 @@ void entry_drop_facts(struct entry *entry)
     entry->facts = NULL;
 }
 
-const struct identity *identities_peek(struct identities *self, const char *uid,
-                                       int64_t now_mono_ms)
+/* also_stale: facts that the next answer would ask for anew are good enough. */
+static const struct identity *look(struct identities *self, const char *uid, bool also_stale,
+                                   int64_t now_mono_ms)
 {
     const struct identity *facts = NULL;
     bool asks = false;
@@ -159,6 +160,8 @@ const struct identity *identities_peek(struct identities *self, const char *uid,
     if (entry != NULL) {
         enum judgement judgement = entry_judge(self, entry, now_mono_ms);
         entry->wanted_ms = now_mono_ms;
+        if (also_stale && judgement == ASK_FIRST)
+            judgement = ANSWER_AND_ASK;
         if (judgement == ANSWER || judgement == ANSWER_AND_ASK)
             facts = entry_use_facts(self, entry, now_mono_ms);
         if (judgement == ANSWER_AND_ASK) {
@@ -170,6 +173,18 @@ const struct identity *identities_peek(struct identities *self, const char *uid,
     if (asks)
         identities_start_questions(self);
     return facts;
+}
+
+const struct identity *identities_peek(struct identities *self, const char *uid,
+                                       int64_t now_mono_ms)
+{
+    return look(self, uid, false, now_mono_ms);
+}
+
+const struct identity *identities_follow(struct identities *self, const char *uid,
+                                         int64_t now_mono_ms)
+{
+    return look(self, uid, true, now_mono_ms);
 }
 
 const struct identity *identities_recall(struct identities *self, const char *uid)

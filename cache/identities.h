@@ -69,6 +69,11 @@ void identities_free(struct identities *self);
 const struct identity *identities_peek(struct identities *self, const char *uid,
                                        int64_t now_mono_ms);
 
+/* For what was let in and is still open: what is known within stale_if_error_ms, or NULL. Where the next answer would
+ * ask first, this asks behind instead of refusing. The caller unrefs. Never blocks. */
+const struct identity *identities_follow(struct identities *self, const char *uid,
+                                         int64_t now_mono_ms);
+
 /* What is remembered of the user, however old, or NULL; asks nobody and counts as no use. The caller unrefs. */
 const struct identity *identities_recall(struct identities *self, const char *uid);
 

@@ -382,6 +382,18 @@ enum session_state sessions_use_grant(struct sessions *self, const char *id, int
     return state;
 }
 
+enum session_state sessions_look_at_grant(struct sessions *self, const char *id, int64_t now_ms)
+{
+    struct shard *shard = sessions_shard(self, id);
+    if (shard == NULL)
+        return SESSION_UNKNOWN;
+    pthread_mutex_lock(&shard->mutex);
+    struct session *grant = session_find(shard, STORE_GRANT, id);
+    enum session_state state = grant == NULL ? SESSION_UNKNOWN : session_judge(self, grant, now_ms);
+    pthread_mutex_unlock(&shard->mutex);
+    return state;
+}
+
 /* ---- the provider's tokens ---- */
 
 /* Keeps found sorted, latest use first, at most max of them. */

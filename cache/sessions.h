@@ -130,6 +130,9 @@ void sessions_add_grant(struct sessions *self, struct loop *loop,
 enum session_state sessions_use_grant(struct sessions *self, const char *id, int64_t now_ms,
                                       struct session_grant *out);
 
+/* The same without counting as use: for what is open already. */
+enum session_state sessions_look_at_grant(struct sessions *self, const char *id, int64_t now_ms);
+
 /* ---- refresh tokens and codes ---- */
 struct session_refreshed {    /* everything lives until the callback returns */
     enum session_state state; /* of the grant; LIVE: the rest is set */

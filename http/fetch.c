@@ -135,8 +135,9 @@ static void end_transfer(struct fetch *self)
 static void add_transfer(struct fetcher *self, struct fetch *fetch, int64_t now_ms)
 {
     int64_t since_ms = now_ms - self->distrusted_ms;
-    struct transfer_rules rules = {
-        .ca_pem = self->ca_pem, .proxy = self->proxy, .life_s = CONNECTION_LIFE_S};
+    struct transfer_rules rules = {.ca_pem = self->ca_pem,
+                                   .proxy = fetch->direct ? "" : self->proxy,
+                                   .life_s = CONNECTION_LIFE_S};
     if (self->distrusted_ms != 0 && since_ms < CONNECTION_LIFE_S * 1000L) {
         rules.fresh = since_ms < FRESH_FOR_MS;
         rules.life_s = since_ms >= 2000 ? (long)(since_ms / 1000) - 1 : 1; /* curl rounds down */
@@ -416,6 +417,7 @@ static struct fetch *make_fetch(struct fetcher *fetcher, const struct fetch_requ
         .fetcher = fetcher,
         .lane = request->lane,
         .post = strcmp(request->method, "POST") == 0,
+        .direct = request->direct,
         .url = copy_string(request->url),
         .ca_file = copy_string(ca_file),
         .max_body = request->max_body != 0 ? request->max_body : BODY_DEFAULT_MAX,

@@ -41,6 +41,7 @@ struct fetch_request {
     h2o_iovec_t body;          /* copied */
     h2o_iovec_t authorization; /* value of that header; {NULL} for none; copied and wiped */
     const char *ca_file;       /* NULL: the fetcher's */
+    bool direct;               /* not through the fetcher's proxy: what is asked is near by */
     size_t max_body;           /* bytes; 0: 1 MiB */
     int timeout_ms; /* for the whole, waiting for a turn included; 0: 10 s. Connecting gets at most 5 s */
 };

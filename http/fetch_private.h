@@ -32,6 +32,7 @@ struct fetch {
 
     enum fetch_lane lane;
     bool post;                   /* else a GET */
+    bool direct;                 /* without the proxy */
     char *url;                   /* NULL where it was refused */
     char *host;                  /* for messages, with its port where the URL has one */
     char *content_type;          /* NULL: none */

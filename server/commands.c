@@ -58,6 +58,17 @@ static void check_listeners(struct checker *self)
     }
 }
 
+static void check_proxy(struct checker *self)
+{
+    struct error err;
+    SSL_CTX *tls = NULL;
+    if (!self->config->has_proxy)
+        return;
+    note(self, "proxy.tls", parts_proxy_tls(self->config, &tls, &err), &err);
+    SSL_CTX_free(tls);
+    proxy_check_config(self->config, &self->problems);
+}
+
 static void check_keys_and_store(struct checker *self)
 {
     const struct config *config = self->config;
@@ -93,6 +104,7 @@ int command_check(const struct config *config, const struct command_input *input
     h2o_mem_init_pool(&pool);
     text_init(&self.problems.text, &pool);
     check_listeners(&self);
+    check_proxy(&self);
     check_keys_and_store(&self);
     authorities_check(config, &self.problems);
     note(&self, "oidc", okta_check(config, &err), &err);

@@ -5,6 +5,7 @@
 
 #include "authorities.h"
 #include "parts.h"
+#include "stamps.h"
 
 static bool load_seal_keys(const struct config *config, const struct edition *former,
                            struct seal_keys **out, struct error *err)
@@ -20,7 +21,7 @@ bool edition_new(const struct config *config, const struct edition *former, stru
                  struct error *err)
 {
     struct edition *self = h2o_mem_alloc(sizeof(*self));
-    *self = (struct edition){.config = config};
+    *self = (struct edition){.config = config, .upstream_stamps = stamps_of_upstreams(config)};
     if (!load_seal_keys(config, former, &self->seal_keys, err) ||
         !subject_rules_new(config, &self->rules, err) ||
         !authorities_load(config, &self->authorities, err)) {
@@ -36,6 +37,8 @@ void edition_free(struct edition *self)
     while (self != NULL) {
         struct edition *older = self->older;
         portal_free(self->portal);
+        proxy_free(self->proxy);
+        free(self->upstream_stamps);
         webhook_free(self->webhook);
         subject_rules_free(self->rules);
         authorities_free(self->authorities);
@@ -64,5 +67,6 @@ static bool same_config(const struct config *a, const struct config *b)
 bool edition_equal(const struct edition *a, const struct edition *b)
 {
     return seal_keys_equal(a->seal_keys, b->seal_keys) && same_config(a->config, b->config) &&
-           authorities_equal(a->authorities, b->authorities);
+           authorities_equal(a->authorities, b->authorities) &&
+           strcmp(a->upstream_stamps, b->upstream_stamps) == 0;
 }

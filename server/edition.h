@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/crypto.h"
 #include "portal/portal.h"
+#include "proxy/proxy.h"
 #include "webhook/webhook.h"
 
 struct edition {
@@ -18,6 +19,8 @@ struct edition {
     struct portal_authorities *authorities;
     struct webhook *webhook; /* NULL where the config has none */
     struct portal *portal;   /* the same */
+    struct proxy *proxy;     /* the same */
+    char *upstream_stamps;   /* of the CA files that proxy has read */
     struct edition *older;
 };
 
@@ -26,5 +29,6 @@ struct edition {
 MUST_CHECK bool edition_new(const struct config *config, const struct edition *former,
                             struct edition **out, struct error *err);
 void edition_free(struct edition *self); /* with all older ones; accepts NULL */
-/* The same config, written as config_print does, the same keys, the same CAs. */
+/* The same config, written as config_print does, the same keys, the same CAs. (Tokens of service accounts come and
+ * go: proxy_reload_files.) */
 bool edition_equal(const struct edition *a, const struct edition *b);

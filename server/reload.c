@@ -77,7 +77,8 @@ static void take_over(void *ctx, struct worker *worker)
         else if (strcmp(listener->kind->name, "portal") == 0) {
             listener_trust(listener, &change->next->config->portal.trusted_networks);
             portal_take_over(change->next->portal, server->portal_handler, &listener->ctx);
-        }
+        } else if (strcmp(listener->kind->name, "proxy") == 0)
+            proxy_take_over(change->next->proxy, server->proxy_handler, &listener->ctx);
     }
 }
 
@@ -175,6 +176,9 @@ static void apply(struct reload *self, struct renewal *renewal)
         server_furnish(server, next, former);
     set_tls(server, "webhook", &renewal->webhook_tls);
     set_tls(server, "portal", &renewal->portal_tls);
+    set_tls(server, "proxy", &renewal->proxy_tls);
+    if (next->proxy != NULL)
+        proxy_reload_files(next->proxy);
     carry_out(&change);
     renewal->okta = NULL;
     renewal->edition = NULL;

@@ -91,6 +91,8 @@ static void load_files(const struct judge *self, struct renewal *out)
         note(self, "portal.tls", parts_portal_tls(config, &out->portal_tls, &err), &err);
     if (config->has_proxy)
         note(self, "proxy.tls", parts_proxy_tls(config, &out->proxy_tls, &err), &err);
+    if (config->has_proxy)
+        proxy_check_config(config, self->problems);
     note(self, "oidc", okta_settings_load(config, &out->okta, &err), &err);
 }
 

@@ -13,6 +13,7 @@ struct renewal {
     struct edition *edition;    /* NULL: config, seal keys and CAs are those of now */
     SSL_CTX *webhook_tls;       /* NULL where the config has none */
     SSL_CTX *portal_tls;        /* the same */
+    SSL_CTX *proxy_tls;         /* the same */
     struct okta_settings *okta; /* with the edition's config, or that of now */
     char *stamps;               /* of the files, from before they were read; never NULL */
 };

@@ -80,12 +80,26 @@ static bool open_portal(struct server *self, struct error *err)
     return listener_kind_bind(kind, &config->portal.listen, self->worker_count, err);
 }
 
+static bool open_proxy(struct server *self, struct error *err)
+{
+    SSL_CTX *tls;
+    if (!parts_proxy_tls(self->edition->config, &tls, err))
+        return error_prefix(err, "proxy.tls");
+    struct listener_kind *kind = add_kind(self, "proxy", PROXY_MAX_BODY);
+    listener_kind_set_tls(kind, tls);
+    kind->limits = &GUARD_STREAM_LIMITS;
+    kind->conf.http1.req_timeout = 120000; /* kubectl and browsers keep idle connections for 90 s */
+    return listener_kind_bind(kind, &self->edition->config->proxy.listen, self->worker_count, err);
+}
+
 static bool open_listeners(struct server *self, struct error *err)
 {
     self->worker_count = count_workers(self->edition->config);
     if (self->edition->config->has_webhook && !open_webhook(self, err))
         return false;
     if (self->edition->config->has_portal && !open_portal(self, err))
+        return false;
+    if (self->edition->config->has_proxy && !open_proxy(self, err))
         return false;
     struct listener_kind *kind = add_kind(self, "operations", 4096);
     return listener_kind_bind(kind, &self->edition->config->operations.listen, self->worker_count,
@@ -251,6 +265,9 @@ void server_furnish(struct server *self, struct edition *edition, const struct e
     if (edition->config->has_portal)
         edition->portal =
             former != NULL ? portal_renew(former->portal, &parts) : portal_new(&parts);
+    const struct proxy_parts proxy = {decider, self->fetcher, self->metrics};
+    if (edition->config->has_proxy)
+        edition->proxy = former != NULL ? proxy_renew(former->proxy, &proxy) : proxy_new(&proxy);
 }
 
 static void register_handlers(struct server *self)
@@ -267,6 +284,9 @@ static void register_handlers(struct server *self)
         operations_register(&self->operations, portal->host, false);
         self->portal_handler = portal_register(self->edition->portal, portal->host);
     }
+    if (self->edition->proxy != NULL)
+        self->proxy_handler =
+            proxy_register(self->edition->proxy, server_kind(self, "proxy")->host);
     for (size_t i = 0; i < self->kind_count; ++i) { /* both reach the paths that are there now */
         web_access_log(self->kinds[i].host, self->kinds[i].name, false);
         listener_kind_guard(&self->kinds[i], self->metrics);
@@ -313,6 +333,8 @@ static bool start(struct server *self, const struct config *config, struct error
 static void stop(struct server *self)
 {
     atomic_store(&self->operations.ready, false);
+    if (self->edition->proxy != NULL)
+        proxy_stop(self->edition->proxy);
     for (unsigned i = 0; i < self->worker_count; ++i)
         worker_drain(&self->workers[i], DRAIN_MS);
     for (unsigned i = 0; i < self->worker_count; ++i)
@@ -388,6 +410,7 @@ int serve(const struct config *config)
     }
     log_info("ready", LOG_STR("portal", config->has_portal ? config->portal.listen.text : NULL),
              LOG_STR("webhook", config->has_webhook ? config->webhook.listen.text : NULL),
+             LOG_STR("proxy", config->has_proxy ? config->proxy.listen.text : NULL),
              LOG_STR("operations", config->operations.listen.text),
              LOG_INT("workers", server.worker_count));
     wait_for_end(&server, &signals);

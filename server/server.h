@@ -31,7 +31,7 @@ struct server {
     struct listener_kind kinds[WORKER_MAX_KINDS];
     struct listener_kind *kind_list[WORKER_MAX_KINDS];
     size_t kind_count;
-    h2o_handler_t *webhook_handler, *portal_handler;
+    h2o_handler_t *webhook_handler, *portal_handler, *proxy_handler;
     struct worker background, workers[LISTENER_MAX_WORKERS];
     unsigned worker_count;
     sem_t ready; /* a party that is up posts it */

@@ -37,6 +37,22 @@ char *stamp_of_file(const char *path)
     return finish(&out, &pool);
 }
 
+static void add_upstreams(struct text *out, const struct config *config)
+{
+    for (unsigned i = 0; i < config->cluster_count; ++i)
+        add_file(out, config->clusters[i].api.certificate_authority_file);
+}
+
+char *stamps_of_upstreams(const struct config *config)
+{
+    h2o_mem_pool_t pool;
+    struct text out;
+    h2o_mem_init_pool(&pool);
+    text_init(&out, &pool);
+    add_upstreams(&out, config);
+    return finish(&out, &pool);
+}
+
 char *stamps_of(const struct config *config, const char *config_stamp)
 {
     h2o_mem_pool_t pool;
@@ -44,7 +60,8 @@ char *stamps_of(const struct config *config, const char *config_stamp)
     h2o_mem_init_pool(&pool);
     text_init(&out, &pool);
     text_add_string(&out, config_stamp);
-    const struct config_tls *tls[] = {&config->portal.tls, &config->webhook.tls, &config->proxy.tls};
+    const struct config_tls *tls[] = {&config->portal.tls, &config->webhook.tls,
+                                      &config->proxy.tls};
     for (size_t i = 0; i < sizeof(tls) / sizeof(tls[0]); ++i) {
         add_file(&out, tls[i]->certificate_file);
         add_file(&out, tls[i]->key_file);
@@ -53,9 +70,9 @@ char *stamps_of(const struct config *config, const char *config_stamp)
     for (unsigned i = 0; i < config->cluster_count; ++i) {
         add_file(&out, config->clusters[i].client_ca_file);
         add_file(&out, config->clusters[i].certificate_authority_file);
-        add_file(&out, config->clusters[i].api.certificate_authority_file);
         add_file(&out, config->clusters[i].api.service_account_token_file);
     }
+    add_upstreams(&out, config);
     add_file(&out, config->portal.certificate_authority_file);
     add_file(&out, config->oidc.client_secret_file);
     add_file(&out, config->oidc.private_key_file);

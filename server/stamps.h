@@ -8,5 +8,7 @@
 
 /* One line; the caller frees. A file that is not there has a line too. */
 char *stamp_of_file(const char *path);
+/* Of the CA files that upstreams are made with; the caller frees. */
+char *stamps_of_upstreams(const struct config *config);
 /* config_stamp, and a line for every file that a reload reads; the caller frees. */
 char *stamps_of(const struct config *config, const char *config_stamp);

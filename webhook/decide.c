@@ -46,16 +46,10 @@ static enum reason judge_token(enum token_verdict verdict)
     return REASON_BAD_TOKEN;
 }
 
-/* The grant named by id, into out; it must be of the cluster that asks, whatever the token's audience says. */
-static enum reason judge_session(const struct decider *self, const struct config_cluster *cluster,
-                                 const char *id, int64_t wall_ms, struct session_grant *out)
+static enum reason reason_of_state(enum session_state state)
 {
-    struct session_grant grant;
-    switch (sessions_use_grant(self->sessions, id, wall_ms, &grant)) {
+    switch (state) {
     case SESSION_LIVE:
-        if (strcmp(grant.cluster, cluster->name) != 0)
-            return REASON_WRONG_AUDIENCE;
-        *out = grant;
         return REASON_OK;
     case SESSION_UNKNOWN:
         return REASON_SESSION_UNKNOWN;
@@ -65,6 +59,20 @@ static enum reason judge_session(const struct decider *self, const struct config
         return REASON_SESSION_OVER;
     }
     return REASON_SESSION_UNKNOWN;
+}
+
+/* The grant named by id, into out; it must be of the cluster that asks, whatever the token's audience says. */
+static enum reason judge_session(const struct decider *self, const struct config_cluster *cluster,
+                                 const char *id, int64_t wall_ms, struct session_grant *out)
+{
+    struct session_grant grant;
+    enum reason reason = reason_of_state(sessions_use_grant(self->sessions, id, wall_ms, &grant));
+    if (reason != REASON_OK)
+        return reason;
+    if (strcmp(grant.cluster, cluster->name) != 0)
+        return REASON_WRONG_AUDIENCE;
+    *out = grant;
+    return REASON_OK;
 }
 
 static enum reason judge_identity(const struct decider *self, const struct config_cluster *cluster,
@@ -174,4 +182,20 @@ void decide_cancel(struct decide_wait *wait)
 {
     identities_cancel(wait->identity_wait);
     free(wait);
+}
+
+enum reason decide_still(const struct decider *self, const struct config_cluster *cluster,
+                         const char *grant_id, const char *uid)
+{
+    struct instant now = instant_now();
+    enum reason reason =
+        reason_of_state(sessions_look_at_grant(self->sessions, grant_id, now.wall_ms));
+    if (reason != REASON_OK)
+        return reason;
+    const struct identity *identity = identities_follow(self->identities, uid, now.mono_ms);
+    if (identity == NULL)
+        return REASON_GROUPS_UNKNOWN;
+    reason = judge_identity(self, cluster, identity);
+    identity_unref(identity);
+    return reason;
 }

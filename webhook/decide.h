@@ -69,3 +69,8 @@ struct decide_wait *decide(const struct decider *self, struct loop *loop,
                            const struct config_cluster *cluster, h2o_iovec_t token,
                            struct verdict *out, decide_cb cb, void *ctx);
 void decide_cancel(struct decide_wait *wait);
+
+/* Whether what a yes let in may stay open: the kubeconfig session is live (asking is no use of it), and the person is still
+ * one who may use the cluster. Never waits: facts on their way are judged when they are there. */
+enum reason decide_still(const struct decider *self, const struct config_cluster *cluster,
+                         const char *grant_id, const char *uid);

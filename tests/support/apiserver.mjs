@@ -1,6 +1,6 @@
 // A small Kubernetes API server for tests: real kubectls talk to it, and it authenticates as kube-apiserver does
 // (apiserver_authn.mjs). It knows nodes, namespaces and pods, the reviews that say who one is and what one may do, watches
-// and logs. exec, attach, port-forward arrive at `upgrades`.
+// and logs. exec, attach, port-forward arrive at `upgrades`. Who may impersonate (verb "impersonate") is believed Impersonate-*.
 //
 //   const api = await startApiServer({ tls, authenticator, allow: { 'k8s-admins': ['*'] } });
 //   api.url, api.requests, api.announce('pods', 'MODIFIED', pod), api.close()
@@ -31,7 +31,7 @@ const columns = {
 const everyVerb = ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'];
 const reviewGroups = {
   'authentication.k8s.io': { selfsubjectreviews: 'SelfSubjectReview' },
-  'authorization.k8s.io': { selfsubjectaccessreviews: 'SelfSubjectAccessReview' },
+  'authorization.k8s.io': { selfsubjectaccessreviews: 'SelfSubjectAccessReview', subjectaccessreviews: 'SubjectAccessReview' },
 };
 
 const status = (code, reason, message) => ({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code });
@@ -123,10 +123,26 @@ function protobufField(message, wanted) {
   return Buffer.alloc(0);
 }
 
+/** Whom a request impersonates (kube-apiserver's filters/impersonation), or undefined. */
+function impersonated({ rawHeaders }) {
+  const pairs = rawHeaders.flatMap((name, i) => (i % 2 === 0 && /^impersonate-/i.test(name) ? [[name.toLowerCase(), Buffer.from(rawHeaders[i + 1], 'latin1').toString()]] : []));
+  const all = (wanted) => pairs.filter(([name]) => name === wanted).map(([, value]) => value);
+  const [username] = all('impersonate-user');
+  if (pairs.length === 0) return undefined;
+  if (!username) throw new Error('requested something without impersonating a user');
+  const extra = {};
+  for (const [name, value] of pairs) {
+    const key = /^impersonate-extra-(.*)$/.exec(name)?.[1];
+    if (key) (extra[decodeURIComponent(key)] ??= []).push(value);
+  }
+  const groups = all('impersonate-group');
+  return { username, uid: all('impersonate-uid')[0], groups: groups.filter((group) => group !== 'system:authenticated'), extra };
+}
+
 const anonymous = { username: 'system:anonymous', groups: ['system:unauthenticated'], extra: {} };
 
 export class ApiServer {
-  /** {method, path, username, code} of everything that was answered. */
+  /** {method, path, username, user, code, rawHeaders} of everything that was answered. */
   requests = [];
   /** What `kubectl logs` prints; with -f also what writeLog() adds. */
   logText = 'first line\nsecond line\n';
@@ -141,10 +157,13 @@ export class ApiServer {
   #watches = new Set();
   #followers = new Set();
 
-  /** `allow`: group to verbs, "*" for all. `authenticator` has authenticate(token). */
-  constructor({ tls, authenticator, allow, objects = sampleObjects(), now }) {
+  /**
+   * `allow`: group to verbs, "*" for all. `authenticator` has authenticate(token). `mayImpersonate(user, attributes)` is
+   * asked by SubjectAccessReviews, and for who sends Impersonate-*.
+   */
+  constructor({ tls, authenticator, allow, mayImpersonate = () => false, objects = sampleObjects(), now }) {
     this.tokens = new TokenCache(authenticator, { now });
-    Object.assign(this, { authenticator, allow, objects });
+    Object.assign(this, { authenticator, allow, mayImpersonate, objects });
     this.#server = http2.createSecureServer({ cert: tls.cert, key: tls.key, allowHTTP1: true }, (req, res) => {
       this.#answer(req, res).catch((error) => this.#json(req, res, 500, status(500, 'InternalError', error.message)));
     });
@@ -194,7 +213,12 @@ export class ApiServer {
     const token = bearerOf(req);
     const known = token === undefined ? anonymous : await this.tokens.authenticate(token);
     if (!known) return { code: 401, body: status(401, 'Unauthorized', 'Unauthorized') };
-    const user = known === anonymous ? known : { ...known, groups: [...known.groups, 'system:authenticated'] };
+    const as = impersonated(req);
+    if (as && !this.mayImpersonate(known, { resource: 'users', name: as.username })) {
+      return { user: known, code: 403, body: status(403, 'Forbidden', `users "${as.username}" is forbidden: User "${known.username}" cannot impersonate`) };
+    }
+    const person = as ?? known;
+    const user = person === anonymous ? person : { ...person, groups: [...person.groups, 'system:authenticated'] };
     const place = parsePath(pathname);
     const verb = place && verbOf(req, place, query);
     if (place ? this.#may(user, verb) : user !== anonymous || pathname === '/version') return { user, place, verb };
@@ -221,7 +245,7 @@ export class ApiServer {
   }
 
   #note(req, user, code) {
-    this.requests.push({ method: req.method, path: req.url, username: user?.username, code });
+    this.requests.push({ method: req.method, path: req.url, username: user?.username, user, code, rawHeaders: req.rawHeaders });
   }
 
   #refuse(req, res, code, body) {
@@ -242,6 +266,7 @@ export class ApiServer {
     const kind = reviewGroups[group]?.[name];
     const answers = {
       SelfSubjectReview: () => ({ userInfo: user }),
+      SubjectAccessReview: () => ({ allowed: Boolean(this.mayImpersonate({ username: asked.spec.user, ...asked.spec }, asked.spec.resourceAttributes)) }),
       SelfSubjectAccessReview: () => ({ allowed: this.#may(user, asked.spec?.resourceAttributes?.verb) }),
     };
     if (!kind) this.#json(req, res, 404, status(404, 'NotFound', 'the server could not find the requested resource'));

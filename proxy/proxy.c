@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See proxy.h. What stands behind the proxy is told apart by Host alone, compared whole, so nothing that one of them
+ * serves is of another's origin. */
+#include "proxy/proxy.h"
+
+#include <stdatomic.h>
+
+#include "api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/web.h"
+#include "streams.h"
+
+#define STOP_AFTER_MS 2000 /* for what is about to end by itself */
+
+/* What outlives a reload. */
+struct hub {
+    struct streams_hub *streams;
+    struct proxy *_Atomic current; /* whose rules count */
+    atomic_bool stopping;
+    _Atomic int64_t cut_at_ms; /* monotonic, once it is stopping */
+};
+
+struct proxy {
+    struct proxy_parts parts;
+    struct hub *hub;
+    bool owns_hub;
+    struct api **apis; /* as config->clusters; NULL: that one has none */
+};
+
+/* ---- who may stay ---- */
+
+static const struct config_cluster *find_cluster(const struct config *config, const char *name)
+{
+    for (unsigned i = 0; i < config->cluster_count; i++)
+        if (strcmp(config->clusters[i].name, name) == 0 && config->clusters[i].api.url != NULL)
+            return &config->clusters[i];
+    return NULL;
+}
+
+static bool may_stay(void *ctx, const struct stream_owner *owner)
+{
+    struct hub *hub = ctx;
+    const struct proxy *proxy = atomic_load(&hub->current);
+    if (atomic_load(&hub->stopping) && clock_mono_ms() >= atomic_load(&hub->cut_at_ms))
+        return false;
+    const struct config_cluster *cluster =
+        find_cluster(proxy->parts.decider.config, owner->cluster);
+    enum reason reason = REASON_NOT_ALLOWED;
+    if (cluster != NULL)
+        reason = decide_still(&proxy->parts.decider, cluster, owner->grant_id, owner->uid);
+    if (reason == REASON_OK)
+        return true;
+    log_audit("stream_cut", LOG_STR("cluster", owner->cluster), LOG_STR("session", owner->grant_id),
+              LOG_STR("uid", owner->uid), LOG_STR("reason", reason_name(reason)));
+    return false;
+}
+
+/* ---- making it ---- */
+
+static struct proxy *make(const struct proxy_parts *parts, struct hub *hub)
+{
+    const struct config *config = parts->decider.config;
+    struct proxy *self = h2o_mem_alloc(sizeof(*self));
+    *self = (struct proxy){.parts = *parts, .hub = hub};
+    self->apis = h2o_mem_alloc((config->cluster_count + 1) * sizeof(*self->apis));
+    for (unsigned i = 0; i < config->cluster_count; i++) {
+        const struct api_parts api = {.decider = &self->parts.decider,
+                                      .cluster = &config->clusters[i],
+                                      .fetcher = parts->fetcher,
+                                      .streams = hub->streams,
+                                      .metrics = parts->metrics,
+                                      .stopping = &hub->stopping};
+        self->apis[i] = config->clusters[i].api.url != NULL ? api_new(&api) : NULL;
+    }
+    return self;
+}
+
+struct proxy *proxy_new(const struct proxy_parts *parts)
+{
+    struct hub *hub = h2o_mem_alloc(sizeof(*hub));
+    *hub = (struct hub){.streams = NULL};
+    hub->streams = streams_hub_new(may_stay, hub, parts->metrics);
+    struct proxy *self = make(parts, hub);
+    self->owns_hub = true;
+    atomic_store(&hub->current, self);
+    return self;
+}
+
+struct proxy *proxy_renew(const struct proxy *former, const struct proxy_parts *parts)
+{
+    return make(parts, former->hub);
+}
+
+void proxy_free(struct proxy *self)
+{
+    if (self == NULL)
+        return;
+    for (unsigned i = 0; i < self->parts.decider.config->cluster_count; i++)
+        api_free(self->apis[i]);
+    free(self->apis);
+    if (self->owns_hub) {
+        streams_hub_free(self->hub->streams);
+        free(self->hub);
+    }
+    free(self);
+}
+
+void proxy_reload_files(struct proxy *self)
+{
+    for (unsigned i = 0; i < self->parts.decider.config->cluster_count; i++)
+        if (self->apis[i] != NULL)
+            api_reload_files(self->apis[i]);
+}
+
+void proxy_stop(struct proxy *self)
+{
+    atomic_store(&self->hub->cut_at_ms, clock_mono_ms() + STOP_AFTER_MS);
+    atomic_store(&self->hub->stopping, true);
+}
+
+void proxy_check_config(const struct config *config, struct config_problems *problems)
+{
+    for (unsigned i = 0; i < config->cluster_count; i++)
+        if (config->clusters[i].api.url != NULL)
+            api_check_config(config, i, problems);
+}
+
+/* ---- requests ---- */
+
+/* A browser and kubectl send the host as the URL has it; case does not matter in it. */
+static bool is_host_of(h2o_iovec_t host, const char *url)
+{
+    const char *wanted = url + strlen("https://");
+    size_t len = strlen(wanted);
+    if (host.len == len + 4 && memchr(wanted, ':', len) == NULL &&
+        memcmp(host.base + len, ":443", 4) == 0)
+        host.len = len;
+    return host.len == len && h2o_lcstris(host.base, host.len, wanted, len);
+}
+
+static int on_request(h2o_handler_t *handler, h2o_req_t *req)
+{
+    struct proxy *self = h2o_context_get_handler_context(req->conn->ctx, handler);
+    const struct config *config = self->parts.decider.config;
+    for (unsigned i = 0; i < config->cluster_count; i++) {
+        if (self->apis[i] == NULL || !is_host_of(req->input.authority, config->clusters[i].api.url))
+            continue;
+        api_serve(self->apis[i], req);
+        return 0;
+    }
+    web_problem(req, 421, "Misdirected request", "Nothing is served here under that host.");
+    return 0;
+}
+
+struct proxy_handler {
+    h2o_handler_t super;
+    struct proxy *proxy; /* of new contexts */
+};
+
+static void on_context(h2o_handler_t *handler, h2o_context_t *ctx)
+{
+    h2o_context_set_handler_context(ctx, handler, ((struct proxy_handler *)handler)->proxy);
+}
+
+void proxy_take_over(struct proxy *self, h2o_handler_t *handler, h2o_context_t *ctx)
+{
+    h2o_context_set_handler_context(ctx, handler, self);
+    atomic_store(&self->hub->current, self);
+}
+
+h2o_handler_t *proxy_register(struct proxy *self, h2o_hostconf_t *host)
+{
+    h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
+    struct proxy_handler *handler =
+        (struct proxy_handler *)h2o_create_handler(path, sizeof(*handler));
+    handler->super.on_context_init = on_context;
+    handler->super.on_req = on_request;
+    handler->proxy = self;
+    return &handler->super;
+}
