@@ -9,8 +9,6 @@
 #include "http/fetch.h"
 #include "webhook/decide.h"
 
-#define PROXY_MAX_BODY ((size_t)8 * 1024 * 1024) /* an API server's own limit is 3 MiB */
-
 struct proxy;
 struct proxy_parts { /* decider is copied, the rest borrowed */
     struct decider decider;

@@ -9,6 +9,7 @@
 #include "authorities.h"
 #include "okta/okta.h"
 #include "parts.h"
+#include "proxy/proxy.h"
 #include "token/token.h"
 #include "webhook/webhook.h"
 

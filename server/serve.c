@@ -87,7 +87,7 @@ static bool open_proxy(struct server *self, struct error *err)
         return error_prefix(err, "proxy.tls");
     struct listener_kind *kind = add_kind(self, "proxy", PROXY_MAX_BODY);
     listener_kind_set_tls(kind, tls);
-    kind->limits = &GUARD_STREAM_LIMITS;
+    kind->limits = &GUARD_PROXY_LIMITS;
     kind->conf.http1.req_timeout = 120000; /* kubectl and browsers keep idle connections for 90 s */
     return listener_kind_bind(kind, &self->edition->config->proxy.listen, self->worker_count, err);
 }

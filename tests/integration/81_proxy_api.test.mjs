@@ -83,7 +83,7 @@ class Managed {
   ask(url, { method = 'GET', headers = {}, body, host = this.host } = {}) {
     return new Promise((resolve, reject) => {
       const all = Array.isArray(headers) ? ['Host', host, ...headers] : { Host: host, ...headers };
-      https.request({ host: '127.0.0.1', port: this.port, path: url, method, headers: all, ca: this.world.ca, agent: false }, async (res) => {
+      https.request({ host: '127.0.0.1', port: this.port, path: url, method, headers: all, servername: '', checkServerIdentity: () => undefined, ca: this.world.ca, agent: false }, async (res) => {
         let text = '';
         for await (const chunk of res.setEncoding('utf8')) text += chunk;
         resolve({ status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) });
@@ -204,7 +204,7 @@ for (const mode of ['pass', 'impersonate']) {
       assert.equal(k8s.api.requests.length, before);
     });
 
-    test('another host, and the portal’s token of another cluster’s, lead nowhere', async () => {
+    test('another host leads nowhere', async () => {
       assert.equal((await k8s.ask(nodes, { headers: bearer(token), host: 'evil.example.com' })).status, 421);
       assert.equal((await k8s.ask(nodes, { headers: bearer(token), host: `${k8s.host}.evil.example.com` })).status, 421);
     });
@@ -244,7 +244,7 @@ for (const mode of ['pass', 'impersonate']) {
 
     test('kubectl --as: allowed to whom RBAC allows it, refused to others', async () => {
       const laptop = await k8s.laptop('1.35', browser);
-      await laptop.must('get', 'nodes', '--as', grace);
+      await laptop.must('get', 'nodes', '--as', grace, '--as-group', 'k8s-viewers');
       assert.equal(k8s.last.username, grace);
       const { code, stderr } = await laptop.kubectl('get', 'nodes', '--as', 'somebody');
       assert.equal(code, 1);
@@ -283,11 +283,11 @@ for (const mode of ['pass', 'impersonate']) {
     test('peers 33: an upgrade that the API server refuses is answered, and its connection is not used again', async () => {
       const { status, text, socket } = await k8s.raw([`GET /api/v1/namespaces/default/pods/web-0/attach HTTP/1.1`, `Host: ${k8s.host}`, 'Connection: Upgrade', 'Upgrade: SPDY/3.1', `Authorization: Bearer ${token}`, '', ''].join('\r\n'));
       assert.equal(status, 501);
-      assert.match(text, /NotImplemented/);
-      socket.write(`GET ${nodes} HTTP/1.1\r\nHost: ${k8s.host}\r\n\r\n`);
-      const [next] = await once(socket, 'data').catch(() => ['']);
-      assert.doesNotMatch(String(next), /HTTP\/1\.1 200/);
-      socket.destroy();
+      let rest = '';
+      socket.on('data', (chunk) => { rest += chunk; });
+      await once(socket, 'close');
+      assert.match(text + rest, /NotImplemented/);
+      assert.equal((await k8s.ask(nodes, { headers: bearer(token) })).status, 200);
     });
 
     test('peers 36: odd paths are refused before anything is sent', async () => {
