@@ -92,9 +92,13 @@ function build(values) {
 const smallest = flatten(yamlUnder('The smallest config'));
 const base = [...smallest, ['portal.links[].label', 'x'], ['portal.links[].url', 'https://x.example'],
   ['clusters[].additional_servers[].name', 'x'], ['clusters[].additional_servers[].server', 'https://x.example']];
+// A cluster behind the proxy has one address.
+const proxied = [...smallest, ['proxy.listen', '0.0.0.0:8444'], ['proxy.tls.certificate_file', 'x'], ['proxy.tls.key_file', 'x'],
+  ['clusters[].api.url', 'https://api.example'], ['clusters[].api.upstream', 'https://x.example']];
+const isProxied = (key) => /^proxy\.|\.api\./.test(key);
 /** Further addresses want a first one, so they go with it. */
 const goesWith = (key, name) => name === key || (key === 'clusters[].server' && name.includes('additional_servers'));
-const without = (key) => printConfig(build(base.filter(([name]) => !goesWith(key, name))));
+const without = (key) => printConfig(build((isProxied(key) ? proxied : base).filter(([name]) => !goesWith(key, name))));
 const withValue = (key, value) => printConfig(build([...base.filter(([name]) => name !== key), [key, value]]));
 const given = (key) => base.find(([name]) => name === key)?.[1];
 const placeholders = {
