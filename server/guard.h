@@ -22,7 +22,8 @@ enum guard_reason {
     GUARD_REASONS
 };
 
-#define PROXY_MAX_BODY ((size_t)8 * 1024 * 1024) /* buffered whole; an API server's own limit is 3 MiB */
+#define PROXY_MAX_BODY                                                                             \
+    ((size_t)8 * 1024 * 1024) /* buffered whole; an API server's own limit is 3 MiB */
 
 struct guard_limits { /* per kind of listener */
     /* From the handler's start until the answer has left: more is a stalled reader. 0: whoever answers watches it
