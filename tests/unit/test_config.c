@@ -143,7 +143,7 @@ static const struct {
     JUNK("workers: !!int 3", "x.yaml:1:10: workers: YAML anchors and tags are not supported\n"),
     JUNK("workers: *a", "x.yaml:1:10: workers: YAML aliases are not supported\n"),
     JUNK("\"a\\e[31m\": 1", "x.yaml:1:1: a?[31m: unknown key (known here: portal, webhook, "
-                            "operations, oidc, outgoing, users, "
+                            "proxy, operations, oidc, outgoing, users, "
                             "identity, tokens, store, log, workers, clusters)\n"),
 #undef JUNK
 };
