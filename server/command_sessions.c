@@ -2,6 +2,7 @@
  *
  * `sessions list` and `sessions end`: asks the running process by its control socket. Where none runs, it opens the
  * store itself, which a process elsewhere that holds it does not allow. */
+#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -209,6 +210,7 @@ static bool parse_list(struct asking *self, h2o_iovec_t body, struct listed *out
 static bool end_listed(struct asking *self, const struct json *sign_ins, struct error *err)
 {
     h2o_iovec_t uid;
+    assert(sign_ins != NULL); /* parse_list was content */
     for (const struct json *one = sign_ins->first; one != NULL; one = one->next) {
         if (!json_string(one, "uid", &uid, err))
             return false;
@@ -221,8 +223,8 @@ static bool end_listed(struct asking *self, const struct json *sign_ins, struct 
 /* Everybody who is in the list has all sessions ended; who signs in meanwhile stays. A list holds CONTROL_LIST_MAX. */
 static bool end_all(struct asking *self, struct error *err)
 {
-    h2o_iovec_t body;
-    struct listed listed;
+    h2o_iovec_t body = {NULL, 0};
+    struct listed listed = {NULL, false};
     do {
         if (!list(self, NULL, &body, err) || !parse_list(self, body, &listed, err) ||
             !end_listed(self, listed.sign_ins, err))
@@ -276,8 +278,8 @@ int command_sessions_list(const struct config *config, const struct command_inpu
 {
     struct asking self;
     struct error err;
-    h2o_iovec_t body;
-    struct listed listed;
+    h2o_iovec_t body = {NULL, 0};
+    struct listed listed = {NULL, false};
     bool good = begin(&self, config, &err) && list(&self, input->user, &body, &err) &&
                 parse_list(&self, body, &listed, &err);
     if (good && input->json)
