@@ -164,10 +164,12 @@ for (const mode of ['pass', 'impersonate']) {
 
         const watch = laptop.start('get', 'pods', '--watch', '-o', 'name');
         await watch.line((line) => line === 'pod/web-1');
-        await eventually(() => k8s.api.watchers, (count) => count > 0);
+        await eventually(() => k8s.api.watchers, (count) => count === 1);
         k8s.api.announce('pods', 'MODIFIED', k8s.api.objects.pods[0]);
         await watch.line((line) => line === 'pod/web-0' && watch.lines.length > 2);
         await watch.stop();
+        // Who leaves ends the watch at the API server, too; the next one’s must not be taken for it.
+        await eventually(() => k8s.api.watchers, (count) => count === 0);
 
         const logs = laptop.start('logs', '-f', 'web-0');
         await logs.line((line) => line === 'second line');
@@ -318,7 +320,7 @@ for (const mode of ['pass', 'impersonate']) {
         const watch = laptop.start('get', 'pods', '--watch-only', '-o', 'name', '--output-watch-events');
         people[name] = { own, laptop, watch, tunnel: (name === 'ada') ? (await k8s.upgrade((await getToken(own)).id_token)).socket : undefined };
       }
-      await eventually(() => k8s.api.watchers, (count) => count >= 2);
+      await eventually(() => k8s.api.watchers, (count) => count === 2);
       const cut = once(people.ada.tunnel, 'close');
       await signOut(people.ada.own);
       await cut;
