@@ -73,6 +73,13 @@ static char *url(struct fill *self, const char *key, const char *raw, enum confi
     return text(self, key, raw, NULL);
 }
 
+static char *required_origin(struct fill *self, const char *key, const char *raw)
+{
+    if (raw == NULL)
+        COMPLAIN(self, key, "is missing");
+    return url(self, key, raw, CONFIG_URL_ORIGIN);
+}
+
 /* An empty list and an absent one look the same in the raw config. */
 static bool is_given(struct fill *self, const char *key)
 {
@@ -270,9 +277,7 @@ static void fill_portal(struct fill *self, const struct raw_portal *raw)
         return;
     }
     enter(self, "portal.");
-    if (raw->url == NULL)
-        COMPLAIN(self, "url", "is missing");
-    config->portal.url = url(self, "url", raw->url, CONFIG_URL_ORIGIN);
+    config->portal.url = required_origin(self, "url", raw->url);
     fill_issuer(self, raw->issuer_path);
     config->portal.title = fill_title(self, raw->title);
     config->portal.certificate_authority_file =
@@ -539,13 +544,6 @@ static const char *const api_modes[] = {
 const char *config_api_mode_name(enum config_api_mode mode)
 {
     return api_modes[mode];
-}
-
-static char *required_origin(struct fill *self, const char *key, const char *raw)
-{
-    if (raw == NULL)
-        COMPLAIN(self, key, "is missing");
-    return url(self, key, raw, CONFIG_URL_ORIGIN);
 }
 
 static void fill_api(struct fill *self, unsigned cluster, const struct raw_api *raw,
