@@ -230,6 +230,9 @@ static void put_grant(h2o_mem_pool_t *pool, const struct session_record *record,
     static const uint8_t none[SHA256_SIZE];
     put_text(out, "login", record->login_id);
     put_text(out, "cluster", record->cluster);
+    if (record->app[0] !=
+        '\0') /* an older Postern takes it for a kubeconfig session that nobody refreshes */
+        put_text(out, "app", record->app);
     put_text(out, "name", record->name);
     if (record->chain.begun)
         put_chain(pool, &record->chain, out);
@@ -382,6 +385,11 @@ static bool read_grant(h2o_mem_pool_t *pool, const struct json *object, struct s
         !read_text(object, "cluster", out->cluster, sizeof(out->cluster), err) ||
         !read_text(object, "name", out->name, sizeof(out->name), err))
         return false;
+    if (json_member(object, "app") != NULL &&
+        !read_text(object, "app", out->app, sizeof(out->app), err))
+        return false;
+    if (out->app[0] == '\0' && out->cluster[0] == '\0')
+        return error_set(err, ERROR_BAD_INPUT, "it is neither of a cluster nor of an app");
     if (!id_is_good(pool, out->login_id))
         return error_set(err, ERROR_BAD_INPUT, "login is not a session id");
     const struct json *refresh = json_member(object, "refresh");

@@ -21,9 +21,10 @@ struct session_record {
     /* of a grant */
     char login_id[SESSION_ID_SIZE];
     char cluster[64];
+    char app[64]; /* "": a kubeconfig session */
     char name[SESSION_NAME_SIZE];
     struct session_chain
-        chain; /* its refresh tokens; none while it is pending, nor of an older Postern */
+        chain; /* its refresh tokens; none while it is pending, nor of an app, nor of an older Postern */
     struct session_code_record {
         int64_t expires_ms;               /* 0: not pending */
         uint8_t secret_hash[SHA256_SIZE]; /* zeroed: it was not made for a code */

@@ -116,6 +116,7 @@ void session_grant_out(const struct sessions *self, const struct session *sessio
     memcpy(out->login_id, record->login_id, sizeof(out->login_id));
     memcpy(out->uid, record->uid, sizeof(out->uid));
     memcpy(out->cluster, record->cluster, sizeof(out->cluster));
+    memcpy(out->app, record->app, sizeof(out->app));
     memcpy(out->name, record->name, sizeof(out->name));
     memcpy(out->address, record->address, sizeof(out->address));
 }

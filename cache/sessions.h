@@ -45,7 +45,9 @@ const char *session_end_name(enum session_end reason); /* snake_case, for audit 
 /* Told once for each session that ends, on whatever thread ended it, without locks held. */
 struct session_ended {
     bool is_grant;
-    const char *id, *uid, *cluster; /* cluster: NULL for a login */
+    const char *id, *uid;
+    const char *cluster; /* NULL for a login; "" for a session of an app that has none */
+    const char *app;     /* of an app's session; else NULL */
     enum session_end reason;
     const struct provider_tokens *tokens; /* of a login, to be revoked; NULL for a grant */
 };
@@ -94,12 +96,13 @@ enum session_state {
 enum session_state sessions_find_login(struct sessions *self, h2o_iovec_t cookie, int64_t now_ms,
                                        struct session_login *out);
 
-/* ---- kubeconfig sessions ---- */
+/* ---- kubeconfig sessions, and those of apps: both are grants ---- */
 struct session_grant {
     char id[SESSION_ID_SIZE];
     char login_id[SESSION_ID_SIZE];
     char uid[SESSION_UID_SIZE];
-    char cluster[64];
+    char cluster[64]; /* "": an app's that has none */
+    char app[64];     /* the app's name; "": a kubeconfig session */
     char name[SESSION_NAME_SIZE];
     char address[64];
     int64_t created_ms, last_used_ms, ends_ms;
@@ -118,8 +121,12 @@ struct session_grant_input { /* copied */
     const struct session_code
         *code; /* NULL: usable at once. Else pending for 60 s, and no session for anybody until
                                         it is redeemed: not listed, not counted, not told when it goes */
+    const char *
+        app; /* NULL: a kubeconfig session. Else an app's: the cluster may be "", there is no code, and no
+                        refresh token is ever made */
 };
-/* grant NULL: failed. credential: the refresh token, or the code of a pending grant; lives until the callback returns. */
+/* grant NULL: failed. credential: the refresh token, or the code of a pending grant, "" of an app's session; lives until
+ * the callback returns. */
 typedef void (*session_grant_cb)(void *ctx, const struct session_grant *grant,
                                  const char *credential, const struct error *err);
 /* REJECTED when the login ended meanwhile. */
@@ -173,7 +180,7 @@ void sessions_redeem(struct sessions *self, struct loop *loop,
 /* ---- lists ---- */
 struct
     session_note { /* a kubeconfig session of a login that ended otherwise than by its owner's hand */
-    char name[SESSION_NAME_SIZE], cluster[64];
+    char name[SESSION_NAME_SIZE], cluster[64], app[64];
     enum session_end reason;
     int64_t ended_ms;
 };

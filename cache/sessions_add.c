@@ -256,15 +256,17 @@ static bool code_is_good(const struct session_code *code)
     return strlen(code->challenge) == SESSION_CHALLENGE_LEN && code->redirect_uri[0] != '\0';
 }
 
-/* The refresh token, or the code until which there is none. */
+/* The refresh token, or the code until which there is none; nothing for an app: its cookie names the session. */
 static bool make_credential(struct add *add, struct session_record *record,
                             const struct session_code *code)
 {
     const struct seal_keys *keys = add->self->seal_keys;
     struct refresh_token token;
     uint8_t id[SESSION_ID_BYTES], hash[SHA256_SIZE];
-    if (code != NULL && !code_is_good(code))
+    if (code != NULL && (record->app[0] != '\0' || !code_is_good(code)))
         return error_set(&add->error, ERROR_BAD_INPUT, "what the code is bound to is malformed");
+    if (record->app[0] != '\0')
+        return true;
     session_id_bytes(record->id, id);
     refresh_token_first(id, &token);
     refresh_token_hash(&token, hash);
@@ -290,6 +292,10 @@ static bool fill_grant(struct add *add, struct session_record *record,
     if (!session_text(record->login_id, sizeof(record->login_id), input->login_id) ||
         !session_text(record->cluster, sizeof(record->cluster), input->cluster))
         return error_set(&add->error, ERROR_BAD_INPUT, "the cluster's name is too long");
+    if (!session_text(record->app, sizeof(record->app), input->app == NULL ? "" : input->app))
+        return error_set(&add->error, ERROR_BAD_INPUT, "the app's name is too long");
+    if (record->app[0] == '\0' && record->cluster[0] == '\0')
+        return error_set(&add->error, ERROR_BAD_INPUT, "the session is of no cluster and no app");
     if (!session_text(record->name, sizeof(record->name), input->name == NULL ? "" : input->name))
         return error_set(&add->error, ERROR_BAD_INPUT, "the session's name is longer than %d bytes",
                          SESSION_NAME_SIZE - 1);

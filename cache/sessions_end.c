@@ -83,6 +83,7 @@ static void note_end(struct session *login, const struct session_record *grant,
     *note = (struct session_note){.reason = reason, .ended_ms = now_ms};
     memcpy(note->name, grant->name, sizeof(note->name));
     memcpy(note->cluster, grant->cluster, sizeof(note->cluster));
+    memcpy(note->app, grant->app, sizeof(note->app));
 }
 
 static void unlink_one(struct shard *shard, struct session *session, enum session_end reason,
@@ -229,6 +230,7 @@ static void tell_ended(struct sessions *self, const struct session *session)
                                   .id = record->id,
                                   .uid = record->uid,
                                   .cluster = is_grant ? record->cluster : NULL,
+                                  .app = record->app[0] != '\0' ? record->app : NULL,
                                   .reason = session->reason,
                                   .tokens = is_grant ? NULL : &record->tokens};
     if (self->ended != NULL)

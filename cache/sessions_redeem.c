@@ -36,8 +36,8 @@ static struct session *grant_of(const struct session_ask *ask, struct shard *sha
                                 const uint8_t code_hash[SHA256_SIZE])
 {
     struct session *grant = session_find_any(shard, STORE_GRANT, ask->id);
-    bool matches =
-        grant != NULL && crypto_equal(grant->record.code.secret_hash, code_hash, SHA256_SIZE);
+    bool matches = grant != NULL && grant->record.app[0] == '\0' &&
+                   crypto_equal(grant->record.code.secret_hash, code_hash, SHA256_SIZE);
     return matches ? grant : NULL;
 }
 

@@ -8,11 +8,11 @@
 
 #include "sessions_ask.h"
 
-/* With the lock: the grant that the question is about; NULL: there is none. */
+/* With the lock: the grant that the question is about; NULL: there is none. An app's has no refresh tokens. */
 static struct session *grant_of(struct session_ask *ask, struct shard *shard)
 {
     struct session *grant = session_find(shard, STORE_GRANT, ask->id);
-    bool matches = grant != NULL && grant->record.chain.begun &&
+    bool matches = grant != NULL && grant->record.app[0] == '\0' && grant->record.chain.begun &&
                    strcmp(grant->record.cluster, ask->cluster) == 0;
     return matches ? grant : NULL;
 }

@@ -190,7 +190,8 @@ static void add_session(struct visit *visit, const struct config_cluster *cluste
     if (name == NULL)
         name = text_format(&visit->req->pool, "kubectl on %s", cluster->name);
     web_remote_address(visit->req, address);
-    struct session_grant_input input = {visit->login.id, cluster->name, name, address, NULL};
+    struct session_grant_input input = {
+        .login_id = visit->login.id, .cluster = cluster->name, .name = name, .address = address};
     sessions_add_grant(parts->sessions, web_loop(visit->req), &input, visit->now_ms, on_grant,
                        later_new(visit->portal, visit->req, visit));
 }

@@ -44,6 +44,7 @@ struct world {
 
     struct session_login login;
     struct session_grant grant;
+    const char *app;  /* whose session the next sign-in makes; NULL: a kubeconfig session */
     unsigned arrived; /* callbacks */
 };
 
@@ -128,7 +129,8 @@ static inline void world_sign_in(struct world *self, const char *cluster)
     struct session_login_input login = {UID, &tokens, "192.0.2.1"};
     sessions_add_login(self->sessions, self->loop, &login, self->now.wall_ms, world_on_login, self);
     loop_run(self->loop);
-    struct session_grant_input grant = {self->login.id, cluster, "laptop", "192.0.2.1", NULL};
+    struct session_grant_input grant = {self->login.id, cluster, "laptop",
+                                        "192.0.2.1",    NULL,    self->app};
     sessions_add_grant(self->sessions, self->loop, &grant, self->now.wall_ms, world_on_grant, self);
     loop_run(self->loop);
     assert_int_equal(self->arrived, 2);

@@ -156,7 +156,8 @@ static inline void on_grant(void *ctx, const struct session_grant *grant, const 
 
 static inline void start_grant(struct sessions_fixture *self, const char *login_id, int64_t now_ms)
 {
-    struct session_grant_input input = {login_id, "prod", "laptop \xc3\xa4", "192.0.2.8", NULL};
+    struct session_grant_input input = {login_id,    "prod", "laptop \xc3\xa4",
+                                        "192.0.2.8", NULL,   NULL};
     sessions_add_grant(self->sessions, self->waiter.loop, &input, now_ms, on_grant, self);
 }
 

@@ -85,7 +85,11 @@ static h2o_iovec_t token_of(struct world *world, const struct tsv_row *row)
 
 static void make_session(struct world *world, const struct tsv_row *row)
 {
-    world_sign_in(world, is(row, SESSION, "other_cluster") ? "staging" : "kubernetes");
+    bool is_app = is(row, SESSION, "app") || is(row, SESSION, "app_without_cluster");
+    world->app = is_app ? "headlamp" : NULL;
+    world_sign_in(world, is(row, SESSION, "other_cluster")         ? "staging"
+                         : is(row, SESSION, "app_without_cluster") ? ""
+                                                                   : "kubernetes");
     if (is(row, SESSION, "unknown"))
         snprintf(world->grant.id, sizeof(world->grant.id), "AAAAAAAAAAAAAAAAAAAAAA");
     else if (is(row, SESSION, "signed_out"))

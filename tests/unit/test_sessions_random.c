@@ -306,7 +306,7 @@ static void one_round(struct sessions_fixture *self, int round)
     struct session_tokens tokens[4];
     struct session_login login = add_login(self, uid, T0);
     atomic_fetch_add(&added, 1);
-    struct session_grant_input input = {login.id, "prod", "n", "a", NULL};
+    struct session_grant_input input = {login.id, "prod", "n", "a", NULL, NULL};
     for (int i = 0; i < 3; i++)
         sessions_add_grant(self->sessions, self->waiter.loop, &input, T0, on_added_grant, self);
     await(&self->waiter, 3);

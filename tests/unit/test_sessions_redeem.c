@@ -12,7 +12,7 @@
 static void add_pending(struct sessions_fixture *self, const char *login_id, int64_t now_ms)
 {
     struct session_code code = {CHALLENGE, URI, "n-0S6_WzA2Mj"};
-    struct session_grant_input input = {login_id, "prod", "laptop", "192.0.2.8", &code};
+    struct session_grant_input input = {login_id, "prod", "laptop", "192.0.2.8", &code, NULL};
     sessions_add_grant(self->sessions, self->waiter.loop, &input, now_ms, on_grant, self);
     await(&self->waiter, 1);
     assert_true(self->good);

@@ -136,11 +136,15 @@ static void bad_texts_are_refused(void **state)
         assert_false(self->good);
     }
     struct session_login login = add_login(self, "alice", T0);
-    struct session_grant_input inputs[] = {{login.id, long_text, "n", "a", NULL},
-                                           {login.id, "c", long_text, "a", NULL},
-                                           {login.id, "c", "n", long_text, NULL},
-                                           {login.id, "c", "n\xc3", "a", NULL}};
-    for (size_t i = 0; i < 4; i++) {
+    struct session_code code = {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "http://localhost/",
+                                ""}; /* which an app's session never has */
+    struct session_grant_input inputs[] = {
+        {login.id, long_text, "n", "a", NULL, NULL}, {login.id, "c", long_text, "a", NULL, NULL},
+        {login.id, "c", "n", long_text, NULL, NULL}, {login.id, "c", "n\xc3", "a", NULL, NULL},
+        {login.id, "c", "n", "a", NULL, long_text},  {login.id, "c", "n", "a", NULL, "\xff"},
+        {login.id, "", "n", "a", NULL, NULL},        {login.id, "", "n", "a", NULL, ""},
+        {login.id, "c", "n", "a", &code, "headlamp"}};
+    for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
         sessions_add_grant(self->sessions, self->waiter.loop, &inputs[i], T0, on_grant, self);
         await(&self->waiter, 1);
         assert_false(self->good);
