@@ -7,7 +7,7 @@
 #include "device_requests.h"
 #include "pages.h"
 #include "portal/portal.h"
-#include "used.h"
+#include "cache/used.h"
 
 #define SESSION_COOKIE "__Host-postern"
 

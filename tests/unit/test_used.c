@@ -2,7 +2,7 @@
  *
  * portal/used: an attempt counts once, whatever is thrown at the table, from however many threads. (peers
  * 16, 64) */
-#include "used.h"
+#include "cache/used.h"
 
 #include <pthread.h>
 #include <setjmp.h>

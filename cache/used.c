@@ -6,7 +6,7 @@
  * ten minutes that people have for signing in, and never lets an attempt be used twice. (peers 16, 64)
  *
  * With several replicas each has its own table; the code itself is single-use at Okta. */
-#include "used.h"
+#include "cache/used.h"
 
 #include <assert.h>
 #include <pthread.h>

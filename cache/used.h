@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The sign-in attempts that were used: a callback counts once, for ever. Shared by all threads. */
+ * What counts once, for ever: sign-in attempts, and tickets to apps. Shared by all threads. */
 #pragma once
 
 #include <h2o.h>
