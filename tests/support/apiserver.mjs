@@ -1,12 +1,13 @@
 // A small Kubernetes API server for tests: real kubectls talk to it, and it authenticates as kube-apiserver does
 // (apiserver_authn.mjs). It knows nodes, namespaces and pods, the reviews that say who one is and what one may do, watches
-// and logs. exec, attach, port-forward arrive at `upgrades`. Who may impersonate (verb "impersonate") is believed Impersonate-*.
+// (by WebSocket, too) and logs. exec, attach, port-forward arrive at `upgrades`. Who may impersonate (verb "impersonate") is believed Impersonate-*.
 //
 //   const api = await startApiServer({ tls, authenticator, allow: { 'k8s-admins': ['*'] } });
 //   api.url, api.requests, api.announce('pods', 'MODIFIED', pod), api.close()
 import http2 from 'node:http2';
 
 import { TokenCache } from './apiserver_authn.mjs';
+import { acceptWebSocket, protocolsOf } from './websocket.mjs';
 
 const meta = (name, namespace) => ({ name, ...(namespace && { namespace }), uid: `uid-of-${name}`, resourceVersion: '1', creationTimestamp: '2026-01-01T00:00:00Z' });
 
@@ -302,6 +303,14 @@ export class ApiServer {
     res.once('close', () => this.#watches.delete(watch));
   }
 
+  // A watch's messages are events as text; whatever subprotocol was asked for first is agreed to.
+  #watchByWebSocket({ req, socket, head }, place) {
+    const ws = acceptWebSocket(req, socket, head, { protocol: protocolsOf(req)[0] });
+    const watch = { resource: place.resource, send: (type, object) => ws.send(JSON.stringify({ type, object })) };
+    this.#watches.add(watch);
+    ws.once('close', () => this.#watches.delete(watch));
+  }
+
   #log(res, query) {
     res.writeHead(200, { 'Content-Type': 'text/plain' });
     if (query.get('follow') !== 'true') {
@@ -316,8 +325,8 @@ export class ApiServer {
   async #upgrade(req, socket, head) {
     socket.on('error', () => {});
     const { pathname, searchParams: query } = new URL(req.url, 'https://api');
-    const { user, place, code, body } = await this.#judge(req, pathname, query);
-    const takeOver = this.upgrades[place?.subresource];
+    const { user, place, verb, code, body } = await this.#judge(req, pathname, query);
+    const takeOver = verb === 'watch' ? (upgraded) => this.#watchByWebSocket(upgraded, place) : this.upgrades[place?.subresource];
     this.#note(req, user, code ?? (takeOver ? 101 : 501));
     if (!code && takeOver) {
       takeOver({ req, socket, head, user, namespace: place.namespace, name: place.name, query });

@@ -114,7 +114,8 @@ export async function makePki(dir) {
     serverCa,
     clientCa,
     otherCa,
-    portal: await serverCa.issue('portal', loopback),
+    // Apps and portal share a parent domain, as they do in companies: that makes them "same site" to a browser.
+    portal: await serverCa.issue('portal', { ...loopback, san: `${loopback.san},DNS:*.k8s.example.test` }),
     webhook: await serverCa.issue('webhook', loopback),
     okta: await serverCa.issue('okta', loopback),
     expiredServer: await serverCa.issue('expired-server', { ...loopback, ...longAgo }),
@@ -132,6 +133,14 @@ export async function makePki(dir) {
       wrongCa: await otherCa.issue('kube-apiserver', apiserver),
     },
   };
+}
+
+/** A certificate that signs itself, as Kubernetes Dashboard 2 makes one: {cert, key, certFile, keyFile}. */
+export async function makeSelfSigned(dir, name) {
+  const [certFile, keyFile] = ['pem', 'key'].map((suffix) => path.join(dir, `${name}.${suffix}`));
+  await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30', '-subj', `/CN=${name}`,
+    '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', keyFile, '-out', certFile]);
+  return { certFile, keyFile, cert: await readFile(certFile, 'utf8'), key: await readFile(keyFile, 'utf8') };
 }
 
 /** A Kubernetes cluster's own CA and its API server's certificate, for tests that have one. */
