@@ -49,7 +49,8 @@ static bool may_stay(void *ctx, const struct stream_owner *owner)
         find_cluster(proxy->parts.decider.config, owner->cluster);
     enum reason reason = REASON_NOT_ALLOWED;
     if (cluster != NULL)
-        reason = decide_still(&proxy->parts.decider, cluster, owner->grant_id, owner->uid);
+        reason = decide_still(&proxy->parts.decider, &(struct decide_gate){.cluster = cluster},
+                              owner->grant_id, owner->uid);
     if (reason == REASON_OK)
         return true;
     log_audit("stream_cut", LOG_STR("cluster", owner->cluster), LOG_STR("session", owner->grant_id),

@@ -60,6 +60,15 @@ struct decider { /* borrowed parts, shared by all threads */
     struct identities *identities;
 };
 
+struct decide_gate {                      /* what somebody wants to use; borrowed */
+    const struct config_cluster *cluster; /* NULL: an app that is of none */
+    const char *app;                      /* its name; NULL: it is the cluster's API server */
+    const struct config_strings *groups;  /* the app's own; NULL: it has none */
+};
+/* A good username, users.allowed_groups, the cluster's and the app's: all of them. */
+bool decide_may_use(const struct config *config, const struct decide_gate *gate,
+                    const struct identity *identity);
+
 struct decide_wait; /* a decision that waits for an identity */
 typedef void (*decide_cb)(void *ctx, struct verdict *verdict);
 /* Decides at once where that is possible: fills *out and returns NULL. Else returns the wait, and cb runs once
@@ -68,9 +77,14 @@ typedef void (*decide_cb)(void *ctx, struct verdict *verdict);
 struct decide_wait *decide(const struct decider *self, struct loop *loop,
                            const struct config_cluster *cluster, h2o_iovec_t token,
                            struct verdict *out, decide_cb cb, void *ctx);
+/* The same for the session of that id, which somebody proved otherwise than by a token: it must be of that gate's
+ * cluster and app. gate and grant_id are borrowed for the call, what gate points at until the end. */
+struct decide_wait *decide_session(const struct decider *self, struct loop *loop,
+                                   const struct decide_gate *gate, const char *grant_id,
+                                   struct verdict *out, decide_cb cb, void *ctx);
 void decide_cancel(struct decide_wait *wait);
 
-/* Whether what a yes let in may stay open: the kubeconfig session is live (asking is no use of it), and the person is still
- * one who may use the cluster. Never waits: facts on their way are judged when they are there. */
-enum reason decide_still(const struct decider *self, const struct config_cluster *cluster,
+/* Whether what a yes let in may stay open: the session is live (asking is no use of it), and the person is still
+ * one who may use that. Never waits: facts on their way are judged when they are there. */
+enum reason decide_still(const struct decider *self, const struct decide_gate *gate,
                          const char *grant_id, const char *uid);

@@ -30,16 +30,14 @@ static void on_identity(void *ctx, const struct identity *identity, const struct
     world_arrive(self->world);
 }
 
-/* meanwhile runs while the question is open; may be NULL. */
-static struct verdict ask(struct world *world, h2o_iovec_t token,
-                          void (*meanwhile)(struct world *world))
+/* Waits where it was not decided at once; meanwhile runs while the question is open; may be NULL. */
+static struct verdict finish(struct asking *self, bool decided, void (*meanwhile)(struct world *))
 {
-    struct asking self = {.world = world, .facts = {.cluster = &world->clusters[0]}};
-    bool decided = decide_now(&world->decider, &self.facts, token, &world->now, &self.verdict);
+    struct world *world = self->world;
     if (!decided) {
-        assert_int_equal(self.verdict.reason, REASON_GROUPS_UNKNOWN);
-        identities_wait(world->identities, world->loop, self.verdict.session.uid,
-                        world->now.mono_ms, on_identity, &self);
+        assert_int_equal(self->verdict.reason, REASON_GROUPS_UNKNOWN);
+        identities_wait(world->identities, world->loop, self->verdict.session.uid,
+                        world->now.mono_ms, on_identity, self);
     }
     if (!decided && meanwhile != NULL)
         meanwhile(world);
@@ -47,8 +45,16 @@ static struct verdict ask(struct world *world, h2o_iovec_t token,
     if (!decided)
         loop_run(world->loop);
     world->arrived = 0;
-    assert_int_equal(self.verdict.decision, reason_decision(self.verdict.reason));
-    return self.verdict;
+    assert_int_equal(self->verdict.decision, reason_decision(self->verdict.reason));
+    return self->verdict;
+}
+
+static struct verdict ask(struct world *world, h2o_iovec_t token, void (*meanwhile)(struct world *))
+{
+    struct asking self = {.world = world, .facts = {.gate = {.cluster = &world->clusters[0]}}};
+    return finish(&self,
+                  decide_now(&world->decider, &self.facts, token, &world->now, &self.verdict),
+                  meanwhile);
 }
 
 /* ---- the table ---- */
@@ -156,6 +162,56 @@ static void test_table(void **state)
 {
     (void)state;
     tsv_each("webhook/decisions.tsv", decision_row);
+}
+
+/* ---- sessions without a token, at gates of all kinds ---- */
+
+enum { GATE = 1, GROUP = 4, GATE_REASON };
+
+static void make_gate_session(struct world *world, const struct tsv_row *row)
+{
+    char app[64];
+    const char *at = strchr(row->fields[SESSION], '@');
+    snprintf(app, sizeof(app), "%.*s", at != NULL ? (int)(at - row->fields[SESSION]) : 64,
+             at != NULL ? row->fields[SESSION] : "grafana");
+    world->app = app[0] != '\0' ? app : NULL;
+    world_sign_in(world, at != NULL ? at + 1 : "kubernetes");
+    world->app = NULL;
+    if (is(row, SESSION, "signed_out"))
+        world_sign_out(world);
+    else if (is(row, SESSION, "idle"))
+        pass(world, 60 * 60 * 1000);
+}
+
+static void gate_row(const struct tsv_row *row)
+{
+    struct world world;
+    char *group[] = {row->fields[GROUP]};
+    const struct config_strings groups = {group, is(row, GROUP, "-") ? 0 : 1};
+    world_open(&world, &START);
+    make_gate_session(&world, row);
+    make_identity(&world, row);
+    struct asking self = {.world = &world,
+                          .facts = {.gate = {.cluster = &world.clusters[0],
+                                             .app = is(row, GATE, "api") ? NULL : "grafana",
+                                             .groups = &groups}}};
+    if (is(row, GATE, "homeless"))
+        self.facts.gate.cluster = NULL;
+    bool decided =
+        decide_session_now(&world.decider, &self.facts, world.grant.id, &world.now, &self.verdict);
+    struct verdict verdict =
+        finish(&self, decided, is(row, SESSION, "ended_meanwhile") ? world_sign_out : NULL);
+    if (!is(row, GATE_REASON, reason_name(verdict.reason)))
+        fail_msg("line %u, %s: %s", row->line, row->fields[WHAT], reason_name(verdict.reason));
+    assert_true(verdict.jti[0] == '\0');
+    verdict_dispose(&verdict);
+    world_close(&world);
+}
+
+static void test_gates(void **state)
+{
+    (void)state;
+    tsv_each("webhook/gates.tsv", gate_row);
 }
 
 /* ---- peers 10: no yes outlives the token, the session, or the groups ---- */
@@ -377,6 +433,56 @@ static void test_wait(void **state)
     wait_for(world_sign_out, OKTA_FAILS, REASON_SESSION_UNKNOWN);
 }
 
+/* What an app has open: judged with the same gate, and a look is no use. */
+static void test_still(void **state)
+{
+    (void)state;
+    struct world world;
+    struct verdict verdict;
+    char guests[] = "k8s-users", *allowed[] = {guests};
+    struct config_strings groups = {allowed, 0};
+    struct instant now = {clock_wall_ms(), clock_mono_ms()};
+    world_open(&world, &now);
+    world.app = "grafana";
+    world_sign_in(&world, "");
+    struct decide_gate gate = {.app = "grafana", .groups = &groups};
+    identities_put(world.identities, world_identity(&world, now.mono_ms));
+    assert_null(decide_session(&world.decider, world.loop, &gate, world.grant.id, &verdict,
+                               on_verdict, &world));
+    assert_int_equal(verdict.reason, REASON_OK);
+    assert_string_equal(verdict.session.app, "grafana");
+    verdict_dispose(&verdict);
+    assert_int_equal(decide_still(&world.decider, &gate, world.grant.id, UID), REASON_OK);
+    groups.count = 1;
+    assert_int_equal(decide_still(&world.decider, &gate, world.grant.id, UID), REASON_NOT_ALLOWED);
+    world_sign_out(&world);
+    assert_int_equal(decide_still(&world.decider, &gate, world.grant.id, UID),
+                     REASON_SESSION_UNKNOWN);
+    assert_int_equal(world.arrived, 0);
+    world_close(&world);
+}
+
+/* A session that waits for Okta is judged again when the answer is there. */
+static void test_session_waits(void **state)
+{
+    (void)state;
+    struct world world;
+    struct verdict verdict;
+    struct instant now = {clock_wall_ms(), clock_mono_ms()};
+    world_open(&world, &now);
+    world.app = "grafana";
+    world_sign_in(&world, "");
+    struct decide_gate gate = {.app = "grafana"};
+    assert_non_null(decide_session(&world.decider, world.loop, &gate, world.grant.id, &verdict,
+                                   on_verdict, &world));
+    world_answer(&world);
+    loop_run(world.loop);
+    assert_int_equal(told.reason, REASON_OK);
+    assert_string_equal(told.identity->username, "ada");
+    verdict_dispose(&told);
+    world_close(&world);
+}
+
 /* peers 24: who leaves cancels its own wait, and nobody else's. */
 static void test_cancel(void **state)
 {
@@ -409,7 +515,9 @@ static void test_cancel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table), cmocka_unit_test(test_walk),   cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_table), cmocka_unit_test(test_gates),
+        cmocka_unit_test(test_still), cmocka_unit_test(test_session_waits),
+        cmocka_unit_test(test_walk),  cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_wait),  cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
