@@ -37,7 +37,7 @@ static char *any_text(struct fill *self, const char *key, const char *raw, const
         return fallback == NULL ? NULL : text_dup(self->pool, fallback);
     if (strlen(raw) > MAX_TEXT)
         COMPLAIN(self, key, "is longer than %d bytes", MAX_TEXT);
-    else if (config_has_control(raw))
+    else if (text_has_control(iovec_of(raw)))
         COMPLAIN(self, key, "has a control character");
     return text_dup(self->pool, raw);
 }

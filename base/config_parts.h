@@ -149,7 +149,6 @@ enum config_url_rule {
 /* What is wrong with the URL, as the end of "must …"; NULL when it is fine. */
 const char *config_url_problem(const char *url, enum config_url_rule rule);
 const char *config_issuer_path_problem(const char *path); /* the same */
-bool config_has_control(const char *text);                /* C0, DEL or C1 */
 bool config_parse_count(const char *text, int max, int *out);
 /* The host of a URL that passed config_url_problem, without port, in pool. */
 char *config_url_host(h2o_mem_pool_t *pool, const char *url);

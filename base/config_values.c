@@ -89,15 +89,6 @@ bool config_parse_address(const char *text, struct config_address *out)
     return true;
 }
 
-bool config_has_control(const char *text)
-{
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
-            return true;
-    }
-    return false;
-}
-
 static const char *host_problem(const char *host, size_t len)
 {
     char numeric[INET6_ADDRSTRLEN];

@@ -84,6 +84,8 @@ void json_put_string(struct json_writer *self, const char *value);
 void json_put_int(struct json_writer *self, int64_t value);
 void json_put_bool(struct json_writer *self, bool value);
 void json_put_null(struct json_writer *self);
+void json_put_strings(struct json_writer *self, const char *const *values,
+                      size_t count); /* an array of them */
 void json_put_tree(struct json_writer *self, const struct json *value);
 /* out borrows the writer's buffer, which lives as long as the pool; NUL-terminated. */
 MUST_CHECK bool json_writer_end(struct json_writer *self, h2o_iovec_t *out, struct error *err);

@@ -165,6 +165,14 @@ void json_put_null(struct json_writer *self)
         check(self, yajl_gen_null(self->gen));
 }
 
+void json_put_strings(struct json_writer *self, const char *const *values, size_t count)
+{
+    json_begin_array(self);
+    for (size_t i = 0; i < count; i++)
+        json_put_string(self, values[i]);
+    json_end_array(self);
+}
+
 /* The children of an array or object. Recursion is bounded by DEPTH_LIMIT: beyond it there is a failure. */
 static void put_children(struct json_writer *self, const struct json *parent)
 {

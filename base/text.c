@@ -131,6 +131,17 @@ size_t utf8_char(const char *bytes, size_t len)
     return need;
 }
 
+bool text_has_control(h2o_iovec_t text)
+{
+    const unsigned char *c = (const unsigned char *)text.base;
+    for (size_t i = 0; i < text.len; i++) {
+        bool is_c1 = i > 0 && c[i - 1] == 0xc2 && c[i] >= 0x80 && c[i] < 0xa0;
+        if (c[i] < 0x20 || c[i] == 0x7f || is_c1)
+            return true;
+    }
+    return false;
+}
+
 bool utf8_valid(const char *bytes, size_t len)
 {
     for (size_t i = 0; i < len;) {

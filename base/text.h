@@ -29,6 +29,8 @@ char *text_format(h2o_mem_pool_t *pool, const char *format, ...)
 
 h2o_iovec_t iovec_of(const char *string); /* borrowed */
 bool iovec_equal(h2o_iovec_t a, const char *string);
+/* A control character: C0, DEL, or C1 as UTF-8 writes it. */
+bool text_has_control(h2o_iovec_t text);
 bool utf8_valid(const char *bytes, size_t len); /* RFC 3629: no overlong, no surrogates */
 /* The length of the character that begins at bytes, 1 to 4; 0 where it is not valid UTF-8. */
 size_t utf8_char(const char *bytes, size_t len);

@@ -4,13 +4,7 @@
  * escaped slash separates segments too and reaches no handler as part of one. */
 #include "http/web.h"
 
-static bool has_control_characters(h2o_iovec_t bytes)
-{
-    for (size_t i = 0; i < bytes.len; i++)
-        if ((unsigned char)bytes.base[i] < 0x20 || bytes.base[i] == 0x7f)
-            return true;
-    return false;
-}
+#include "base/text.h"
 
 /* rest: what stands for the '*'. */
 static bool path_matches(const char *pattern, h2o_iovec_t path, h2o_iovec_t *rest)
@@ -23,7 +17,7 @@ static bool path_matches(const char *pattern, h2o_iovec_t path, h2o_iovec_t *res
     if (path.len <= len || memcmp(path.base, pattern, len) != 0)
         return false;
     *rest = h2o_iovec_init(path.base + len, path.len - len);
-    return memchr(rest->base, '/', rest->len) == NULL && !has_control_characters(*rest);
+    return memchr(rest->base, '/', rest->len) == NULL && !text_has_control(*rest);
 }
 
 static bool method_matches(const struct web_route *route, h2o_req_t *req)

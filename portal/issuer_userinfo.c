@@ -43,10 +43,7 @@ static void answer(h2o_req_t *req, const struct identity *identity)
         json_put_bool(writer, identity->email_verified);
     }
     json_key(writer, "groups");
-    json_begin_array(writer);
-    for (size_t i = 0; i < identity->group_count; i++)
-        json_put_string(writer, identity->groups[i]);
-    json_end_array(writer);
+    json_put_strings(writer, identity->groups, identity->group_count);
     json_end_object(writer);
     web_send_json(req, 200, writer);
 }

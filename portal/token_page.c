@@ -128,10 +128,7 @@ static void put_identity(struct json_writer *writer, const struct identity *iden
     json_key(writer, "username");
     json_put_string(writer, identity->username);
     json_key(writer, "groups");
-    json_begin_array(writer);
-    for (size_t i = 0; i < identity->group_count; i++)
-        json_put_string(writer, identity->groups[i]);
-    json_end_array(writer);
+    json_put_strings(writer, identity->groups, identity->group_count);
 }
 
 static void answer_json(const struct visit *visit, const struct token_made *made)

@@ -25,10 +25,7 @@ struct token_request { /* in the request's pool */
 
 bool token_name_fits(h2o_iovec_t name)
 {
-    for (size_t i = 0; i < name.len; i++)
-        if ((unsigned char)name.base[i] < 0x20 || name.base[i] == 0x7f)
-            return false;
-    return name.len < SESSION_NAME_SIZE;
+    return name.len < SESSION_NAME_SIZE && !text_has_control(name);
 }
 
 static bool read_form(h2o_req_t *req, struct token_request *out, struct error *err)

@@ -37,10 +37,7 @@ static void put_profile(struct json_writer *writer, const struct token_profile *
         json_put_bool(writer, profile->email_verified);
     }
     json_key(writer, "groups");
-    json_begin_array(writer);
-    for (size_t i = 0; i < profile->group_count; i++)
-        json_put_string(writer, profile->groups[i]);
-    json_end_array(writer);
+    json_put_strings(writer, profile->groups, profile->group_count);
 }
 
 static bool write_payload(h2o_mem_pool_t *pool, const struct token_claims *claims, const char *jti,

@@ -146,10 +146,7 @@ static void put_user(struct json_writer *out, h2o_mem_pool_t *pool, const struct
     put_field(out, "username", identity->username);
     put_field(out, "uid", identity->uid);
     json_key(out, "groups");
-    json_begin_array(out);
-    for (size_t i = 0; i < identity->group_count; i++)
-        json_put_string(out, identity->groups[i]);
-    json_end_array(out);
+    json_put_strings(out, identity->groups, identity->group_count);
     json_key(out, "extra");
     json_begin_object(out);
     put_extra(out, "authentication.kubernetes.io/credential-id",

@@ -59,19 +59,6 @@ void subject_rules_free(struct subject_rules *self)
 
 /* ---- the hard filters ---- */
 
-/* C0, DEL, and C1 as UTF-8 writes it. */
-static bool has_control(const char *name, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)name[i];
-        if (c < 0x20 || c == 0x7f)
-            return true;
-        if (c == 0xc2 && i + 1 < len && (unsigned char)name[i + 1] < 0xa0)
-            return true;
-    }
-    return false;
-}
-
 /* Unicode's Bidi_Control: they turn the order in which the rest is read, so that one name looks like another. */
 static bool is_direction_mark(const unsigned char *c)
 {
@@ -103,7 +90,7 @@ static const char *name_problem(const char *name)
         return "is too long";
     if (!utf8_valid(name, len))
         return "is not valid UTF-8";
-    if (has_control(name, len))
+    if (text_has_control(h2o_iovec_init(name, len)))
         return "has control characters";
     if (has_direction_mark(name))
         return "has characters that turn the direction of writing";

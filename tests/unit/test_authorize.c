@@ -4,11 +4,7 @@
  * words for it mean the same. (peers 43, 44, 49) */
 #include "authorize_request.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "support_pool.h"
 
 #include "base/text.h"
 
@@ -17,31 +13,16 @@
 #define REDIRECT  "redirect_uri=http%3A%2F%2F127.0.0.1%3A8000%2Fcb"
 #define GOOD      "response_type=code&scope=openid&" REDIRECT PKCE
 
-static h2o_mem_pool_t pool;
 static char audience[] = "prod";
 static const struct config_cluster cluster = {.name = audience, .audience = audience};
-
-static int set_up(void **state)
-{
-    (void)state;
-    h2o_mem_init_pool(&pool);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    h2o_mem_clear_pool(&pool);
-    return 0;
-}
 
 static enum authorize_verdict judge(const char *query, struct authorize_request *out,
                                     struct authorize_error *error)
 {
     struct web_form form;
-    assert_true(web_form_parse(&pool, iovec_of(query), &form, NULL));
+    assert_true(web_form_parse(&test_pool, iovec_of(query), &form, NULL));
     *error = (struct authorize_error){NULL, NULL};
-    return authorize_judge(&pool, &form, &cluster, out, error);
+    return authorize_judge(&test_pool, &form, &cluster, out, error);
 }
 
 static void test_loopback(void **state)
@@ -80,7 +61,7 @@ static void test_loopback(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *origin = NULL, *port = NULL;
-        bool good = authorize_is_loopback(&pool, iovec_of(rows[i].uri), &origin, &port);
+        bool good = authorize_is_loopback(&test_pool, iovec_of(rows[i].uri), &origin, &port);
         if (good != (rows[i].origin != NULL))
             fail_msg("%s", rows[i].uri);
         if (good) {
@@ -91,11 +72,11 @@ static void test_loopback(void **state)
     char longest[512] = "http://127.0.0.1:1/";
     memset(longest + 19, 'x', sizeof(longest) - 19);
     const char *origin, *port;
-    assert_true(authorize_is_loopback(&pool, h2o_iovec_init(longest, 511), &origin, &port));
-    assert_false(authorize_is_loopback(&pool, h2o_iovec_init(longest, 512), &origin, &port));
-    assert_false(
-        authorize_is_loopback(&pool, h2o_iovec_init("http://127.0.0.1:1/\0", 20), &origin, &port));
-    assert_false(authorize_is_loopback(&pool, (h2o_iovec_t){NULL, 0}, &origin, &port));
+    assert_true(authorize_is_loopback(&test_pool, h2o_iovec_init(longest, 511), &origin, &port));
+    assert_false(authorize_is_loopback(&test_pool, h2o_iovec_init(longest, 512), &origin, &port));
+    assert_false(authorize_is_loopback(&test_pool, h2o_iovec_init("http://127.0.0.1:1/\0", 20),
+                                       &origin, &port));
+    assert_false(authorize_is_loopback(&test_pool, (h2o_iovec_t){NULL, 0}, &origin, &port));
 }
 
 static void test_errors(void **state)
@@ -143,8 +124,9 @@ static void test_client_and_address_come_first(void **state)
     struct web_form form;
     (void)state;
     assert_int_equal(judge("response_type=token", &request, &error), AUTHORIZE_BAD_REDIRECT);
-    assert_true(web_form_parse(&pool, iovec_of(GOOD), &form, NULL));
-    assert_int_equal(authorize_judge(&pool, &form, NULL, &request, &error), AUTHORIZE_BAD_CLIENT);
+    assert_true(web_form_parse(&test_pool, iovec_of(GOOD), &form, NULL));
+    assert_int_equal(authorize_judge(&test_pool, &form, NULL, &request, &error),
+                     AUTHORIZE_BAD_CLIENT);
 }
 
 static void test_lengths(void **state)
@@ -154,23 +136,24 @@ static void test_lengths(void **state)
     char filler[600];
     (void)state;
     memset(filler, 'x', sizeof(filler));
-    const char *longest = text_format(&pool, "%s&state=%.512s&nonce=%.255s", GOOD, filler, filler);
+    const char *longest =
+        text_format(&test_pool, "%s&state=%.512s&nonce=%.255s", GOOD, filler, filler);
     assert_int_equal(judge(longest, &request, &error), AUTHORIZE_GOOD);
-    const char *path = authorize_path(&pool, &request);
+    const char *path = authorize_path(&test_pool, &request);
     assert_true(strlen(path) <= AUTHORIZE_PATH_MAX);
-    assert_string_equal(web_return_to(&pool, iovec_of(path)), path);
-    longest = text_format(&pool, "%s&state=%.513s", GOOD, filler);
+    assert_string_equal(web_return_to(&test_pool, iovec_of(path)), path);
+    longest = text_format(&test_pool, "%s&state=%.513s", GOOD, filler);
     assert_int_equal(judge(longest, &request, &error), AUTHORIZE_BAD_REQUEST);
     assert_null(request.state.base);
-    longest = text_format(&pool, "%s&nonce=%.256s", GOOD, filler);
+    longest = text_format(&test_pool, "%s&nonce=%.256s", GOOD, filler);
     assert_int_equal(judge(longest, &request, &error), AUTHORIZE_BAD_REQUEST);
     /* each short enough, and all together too long to come back to after a sign-in */
     for (char *c = filler; c < filler + sizeof(filler); c++)
         *c = '+';
-    longest = text_format(&pool, "%s&state=x%%20%.512s&nonce=y", GOOD, "");
+    longest = text_format(&test_pool, "%s&state=x%%20%.512s&nonce=y", GOOD, "");
     assert_int_equal(judge(longest, &request, &error), AUTHORIZE_GOOD);
     struct text query;
-    text_init(&query, &pool);
+    text_init(&query, &test_pool);
     text_add_string(&query, GOOD);
     web_form_add(&query, "state", h2o_iovec_init(filler, 400));
     assert_int_equal(judge(query.bytes, &request, &error), AUTHORIZE_BAD_REQUEST);
@@ -183,24 +166,22 @@ static void test_answers(void **state)
     struct authorize_error error;
     (void)state;
     assert_int_equal(judge(GOOD "&state=a+b%26", &request, &error), AUTHORIZE_GOOD);
-    assert_string_equal(authorize_code_url(&pool, &request, "https://p/x", "C"),
+    assert_string_equal(authorize_code_url(&test_pool, &request, "https://p/x", "C"),
                         "http://127.0.0.1:8000/cb?code=C&state=a%20b%26&iss=https%3A%2F%2Fp%2Fx");
-    assert_string_equal(authorize_error_url(&pool, &request, "https://p", &denied),
+    assert_string_equal(authorize_error_url(&test_pool, &request, "https://p", &denied),
                         "http://127.0.0.1:8000/cb?error=access_denied&error_description=no%20%26%"
                         "20no&state=a%20b%26&iss=https%3A%2F%2Fp");
     memcpy(request.bound.redirect_uri, "http://[::1]:1/?x", 18);
     request.state = (h2o_iovec_t){NULL, 0};
-    assert_string_equal(authorize_code_url(&pool, &request, "i", "C"),
+    assert_string_equal(authorize_code_url(&test_pool, &request, "i", "C"),
                         "http://[::1]:1/?x&code=C&iss=i");
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_loopback), TEST(test_errors),  TEST(test_client_and_address_come_first),
-        TEST(test_lengths),  TEST(test_answers),
+        POOLED(test_loopback), POOLED(test_errors),  POOLED(test_client_and_address_come_first),
+        POOLED(test_lengths),  POOLED(test_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,28 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * TokenReviews in and out, against golden files (tests/data/tokenreview). */
+#include "support_pool.h"
 #include "tsv.h"
 
 #include "base/text.h"
 #include "codec.h"
 
 #define SPEC "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":"
-
-static h2o_mem_pool_t pool;
-
-static int setup(void **state)
-{
-    (void)state;
-    h2o_mem_init_pool(&pool);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    h2o_mem_clear_pool(&pool);
-    return 0;
-}
 
 static h2o_iovec_t golden(const char *name)
 {
@@ -31,7 +16,7 @@ static h2o_iovec_t golden(const char *name)
     FILE *file = fopen(path, "rb");
     if (file == NULL)
         fail_msg("%s is missing", path);
-    char *bytes = h2o_mem_alloc_pool(&pool, 16384);
+    char *bytes = h2o_mem_alloc_pool(&test_pool, 16384);
     size_t len = fread(bytes, 1, 16383, file);
     bytes[len] = '\0';
     fclose(file);
@@ -49,7 +34,7 @@ static void test_real_requests(void **state)
                  {"request-1.21-v1beta1.json", "authentication.k8s.io/v1beta1"}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct review review;
-        assert_true(review_parse(&pool, golden(table[i].file), &review, NULL));
+        assert_true(review_parse(&test_pool, golden(table[i].file), &review, NULL));
         assert_string_equal(review.api_version, table[i].version);
         assert_true(iovec_equal(review.token, "ok.1"));
         assert_int_equal(review.audience_count, 1);
@@ -64,7 +49,7 @@ static void request_row(const struct tsv_row *row)
     struct error err = {.kind = ERROR_NONE};
     const char *wanted = tsv_text(row->fields[2], problem, sizeof(problem));
     assert_non_null(tsv_text(row->fields[1], body, sizeof(body)));
-    bool fine = review_parse(&pool, iovec_of(body), &review, &err);
+    bool fine = review_parse(&test_pool, iovec_of(body), &review, &err);
     if (fine != (wanted == NULL))
         fail_msg("line %u, %s: %s", row->line, row->fields[0], fine ? "accepted" : err.text);
     if (fine)
@@ -83,12 +68,12 @@ static void test_requests(void **state)
 static bool parse_token_of(size_t len, struct review *review, struct error *err)
 {
     struct text body;
-    text_init(&body, &pool);
+    text_init(&body, &test_pool);
     text_add_string(&body, SPEC "{\"token\":\"");
     for (size_t i = 0; i < len; i++)
         text_add_string(&body, "x");
     text_add_string(&body, "\"}}");
-    return review_parse(&pool, text_iovec(&body), review, err);
+    return review_parse(&test_pool, text_iovec(&body), review, err);
 }
 
 /* peers 12, 21 */
@@ -114,12 +99,12 @@ static void test_sizes(void **state)
 static bool parse_audiences(unsigned count, struct review *review)
 {
     struct text body;
-    text_init(&body, &pool);
+    text_init(&body, &test_pool);
     text_add_string(&body, SPEC "{\"token\":\"t\",\"audiences\":[");
     for (unsigned i = 0; i < count; i++)
         text_add_format(&body, "%s\"a%u\"", i == 0 ? "" : ",", i);
     text_add_string(&body, "]}}");
-    return review_parse(&pool, text_iovec(&body), review, NULL);
+    return review_parse(&test_pool, text_iovec(&body), review, NULL);
 }
 
 static void test_audience_count(void **state)
@@ -147,7 +132,7 @@ static void test_complaints_hold_no_token(void **state)
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         struct review review;
         struct error err = {.kind = ERROR_NONE};
-        assert_false(review_parse(&pool, iovec_of(bodies[i]), &review, &err));
+        assert_false(review_parse(&test_pool, iovec_of(bodies[i]), &review, &err));
         assert_true(err.text[0] != '\0');
         assert_null(strstr(err.text, "planted"));
     }
@@ -176,7 +161,7 @@ static void test_common_audiences(void **state)
         for (size_t j = 0; j < asked.count; j++)
             audiences[j] = iovec_of(asked.entries[j]);
         for (size_t j = 0; j < configured.count; j++)
-            names[j] = text_dup(&pool, configured.entries[j]);
+            names[j] = text_dup(&test_pool, configured.entries[j]);
         struct review review = {.audiences = audiences, .audience_count = asked.count};
         struct config_strings list = {names, (unsigned)configured.count};
         assert_int_equal(review_common_audiences(&review, &list, common), wanted.count);
@@ -190,7 +175,7 @@ static void test_common_audiences(void **state)
 static void answers(const struct review_answer *answer, const char *file)
 {
     h2o_iovec_t bytes;
-    assert_true(json_writer_end(review_write(&pool, answer), &bytes, NULL));
+    assert_true(json_writer_end(review_write(&test_pool, answer), &bytes, NULL));
     assert_string_equal(bytes.base, golden(file).base);
 }
 
@@ -256,7 +241,7 @@ static void test_bad_name_is_no_answer(void **state)
     h2o_iovec_t bytes;
     verdict.identity = &identity;
     struct review_answer answer = {"authentication.k8s.io/v1", &verdict, NULL, 0};
-    assert_false(json_writer_end(review_write(&pool, &answer), &bytes, NULL));
+    assert_false(json_writer_end(review_write(&test_pool, &answer), &bytes, NULL));
 }
 
 static void test_reasons(void **state)
@@ -289,5 +274,5 @@ int main(void)
         cmocka_unit_test(test_bad_name_is_no_answer),
         cmocka_unit_test(test_reasons),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, pool_set_up, pool_tear_down);
 }

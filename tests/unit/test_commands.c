@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The commands and files against golden texts (tests/data/commands), and what is refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include "commands.h"
 
-static h2o_mem_pool_t pool;
+#include "support_pool.h"
+
 static char name[] = "prod-eu", server[] = "https://api.prod-eu.example:6443", audience[] = "prod";
 static char vpn[] = "prod-eu.vpn", vpn_server[] = "https://10.8.0.1:6443/k8s";
 static struct config_server additional[] = {{vpn, vpn_server}};
@@ -63,7 +58,7 @@ static const char *make(const struct command_facts *facts, enum command_kind kin
 {
     struct error err = {.kind = ERROR_NONE};
     const char *out = NULL;
-    if (!command_make(&pool, facts, kind, &out, &err))
+    if (!command_make(&test_pool, facts, kind, &out, &err))
         fail_msg("refused: %s", err.text);
     assert_int_equal(out[0], ' ');
     assert_null(strchr(out, '\n'));
@@ -78,13 +73,13 @@ static void test_golden(void **state)
     compare("plain.sh", make(&facts, COMMAND_BASH));
     compare("plain.ps1", make(&facts, COMMAND_POWERSHELL));
     compare("plain.exec.sh", make(&facts, COMMAND_EXEC));
-    compare("plain.kubeconfig", kubeconfig_make(&pool, &facts, COMMAND_BASH));
+    compare("plain.kubeconfig", kubeconfig_make(&test_pool, &facts, COMMAND_BASH));
     facts = everything();
     compare("everything.sh", make(&facts, COMMAND_BASH));
     compare("everything.ps1", make(&facts, COMMAND_POWERSHELL));
     compare("everything.exec.sh", make(&facts, COMMAND_EXEC));
-    compare("everything.kubeconfig", kubeconfig_make(&pool, &facts, COMMAND_BASH));
-    compare("everything.exec.kubeconfig", kubeconfig_make(&pool, &facts, COMMAND_EXEC));
+    compare("everything.kubeconfig", kubeconfig_make(&test_pool, &facts, COMMAND_BASH));
+    compare("everything.exec.kubeconfig", kubeconfig_make(&test_pool, &facts, COMMAND_EXEC));
 }
 
 /* What the plugin's command and file need is no secret, and is not taken along. */
@@ -93,7 +88,7 @@ static void test_plugin_has_no_token(void **state)
     struct command_facts facts = everything();
     (void)state;
     const char *texts[] = {make(&facts, COMMAND_EXEC),
-                           kubeconfig_make(&pool, &facts, COMMAND_EXEC)};
+                           kubeconfig_make(&test_pool, &facts, COMMAND_EXEC)};
     for (size_t i = 0; i < 2; i++) {
         assert_null(strstr(texts[i], facts.id_token));
         assert_null(strstr(texts[i], facts.refresh_token));
@@ -104,7 +99,7 @@ static void refused(const struct command_facts *facts, enum command_kind kind, c
 {
     struct error err = {.kind = ERROR_NONE};
     const char *out = NULL;
-    assert_false(command_make(&pool, facts, kind, &out, &err));
+    assert_false(command_make(&test_pool, facts, kind, &out, &err));
     assert_null(out);
     if (strstr(err.text, why) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", err.text, why);
@@ -136,26 +131,12 @@ static void test_pieces(void **state)
 {
     struct command_facts facts = plain();
     (void)state;
-    assert_null(command_base64(&pool, NULL));
-    assert_string_equal(command_base64(&pool, "a"), "YQ==");
-    assert_string_equal(command_base64(&pool, "ab\xff\xfe"), "YWL//g==");
-    assert_string_equal(command_curl(&pool, &facts),
+    assert_null(command_base64(&test_pool, NULL));
+    assert_string_equal(command_base64(&test_pool, "a"), "YQ==");
+    assert_string_equal(command_base64(&test_pool, "ab\xff\xfe"), "YWL//g==");
+    assert_string_equal(command_curl(&test_pool, &facts),
                         "curl --header \"Authorization: Bearer $TOKEN\" "
                         "'https://api.prod-eu.example:6443/version'");
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    h2o_mem_init_pool(&pool);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    h2o_mem_clear_pool(&pool);
-    return 0;
 }
 
 int main(void)
@@ -166,5 +147,5 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_pieces),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, pool_set_up, pool_tear_down);
 }

@@ -4,12 +4,8 @@
  * only, anything else never. */
 #define OPENSSL_SUPPRESS_DEPRECATED /* RAND_set_rand_method: the one way to make the generator fail */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "support_pool.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
 #include <openssl/rand.h>
 #include <pthread.h>
@@ -19,21 +15,6 @@
 
 #include "base/crypto.h"
 #include "base/text.h"
-
-static int set_up(void **state)
-{
-    h2o_mem_pool_t *pool = h2o_mem_alloc(sizeof(*pool));
-    h2o_mem_init_pool(pool);
-    *state = pool;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    h2o_mem_clear_pool(*state);
-    free(*state);
-    return 0;
-}
 
 static void assert_hex(const uint8_t *bytes, size_t len, const char *expected)
 {
@@ -439,8 +420,6 @@ static void test_keys_are_compared(void **state)
         seal_keys_free(all[i]);
     unlink(a);
 }
-
-#define POOLED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {

@@ -2,6 +2,7 @@
  *
  * What Okta's documents must say before they are believed: the id_token's claims (peers 6, 7, 15, 16, 55), the
  * mapping to our words, and the discovery document (peers 58). */
+#include "support_pool.h"
 #include "tsv.h"
 
 #include "base/text.h"
@@ -14,27 +15,11 @@
 #define NOW_S   INT64_C(1790000000)
 #define SUBJECT "00u1abcd2EFGH3ijk4l5"
 
-static h2o_mem_pool_t pool;
-
-static int set_up(void **state)
-{
-    (void)state;
-    h2o_mem_init_pool(&pool);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    h2o_mem_clear_pool(&pool);
-    return 0;
-}
-
 static char *read_data(const char *name)
 {
-    FILE *file = fopen(text_format(&pool, "%s/okta/%s", TEST_DATA, name), "r");
+    FILE *file = fopen(text_format(&test_pool, "%s/okta/%s", TEST_DATA, name), "r");
     assert_non_null(file);
-    char *text = h2o_mem_alloc_pool(&pool, 8192);
+    char *text = h2o_mem_alloc_pool(&test_pool, 8192);
     size_t len = fread(text, 1, 8191, file);
     text[len] = '\0';
     fclose(file);
@@ -45,7 +30,7 @@ static struct json *parse(const char *text)
 {
     struct json *value;
     struct error err = {0};
-    if (!json_parse(&pool, iovec_of(text), NULL, &value, &err))
+    if (!json_parse(&test_pool, iovec_of(text), NULL, &value, &err))
         fail_msg("%s: %s", err.text, text);
     return value;
 }
@@ -54,12 +39,12 @@ static struct json *parse(const char *text)
 static const char *bent(const char *object, const char *name, const char *raw)
 {
     struct text out;
-    text_init(&out, &pool);
+    text_init(&out, &test_pool);
     text_add_string(&out, "{");
     for (const struct json *member = parse(object)->first; member != NULL; member = member->next) {
         if (strcmp(member->key.base, name) == 0)
             continue;
-        struct json_writer *writer = json_writer_new(&pool);
+        struct json_writer *writer = json_writer_new(&test_pool);
         h2o_iovec_t value;
         json_put_tree(writer, member);
         assert_true(json_writer_end(writer, &value, NULL));
@@ -221,7 +206,7 @@ static bool map(const char *object, struct user_claims *out, struct error *err)
 {
     struct config config = mapping();
     const struct claims_source source = {SUBJECT, parse(object)};
-    return claims_map(&pool, &config, &source, out, err);
+    return claims_map(&test_pool, &config, &source, out, err);
 }
 
 static void test_claims_of_userinfo(void **state)
@@ -301,7 +286,7 @@ static void test_many_groups(void **state)
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         struct text list;
         struct user_claims claims;
-        text_init(&list, &pool);
+        text_init(&list, &test_pool);
         text_add_string(&list, "[");
         for (size_t g = 0; g < counts[i]; g++)
             text_add_format(&list, "%s\"group %zu\"", g > 0 ? "," : "", g);
@@ -310,7 +295,7 @@ static void test_many_groups(void **state)
         assert_int_equal(claims.group_count, counts[i]);
         if (counts[i] > 0)
             assert_string_equal(claims.groups[counts[i] - 1],
-                                text_format(&pool, "group %zu", counts[i] - 1));
+                                text_format(&test_pool, "group %zu", counts[i] - 1));
     }
 }
 
@@ -507,34 +492,33 @@ static void test_discovery_junk(void **state)
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++)
         assert_false(read_provider(bodies[i], ISSUER, &provider, NULL));
     assert_false(read_provider(bent(read_data("discovery.json"), "jwks_uri",
-                                    text_format(&pool, "\"" ISSUER "/%01024d\"", 0)),
+                                    text_format(&test_pool, "\"" ISSUER "/%01024d\"", 0)),
                                ISSUER, &provider, NULL));
     assert_false(read_provider(
-        text_format(&pool, "{\"x\":\"%070000d\",%s", 0, read_data("discovery.json") + 1), ISSUER,
-        &provider, NULL));
+        text_format(&test_pool, "{\"x\":\"%070000d\",%s", 0, read_data("discovery.json") + 1),
+        ISSUER, &provider, NULL));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(test_id_token_table),
-        TEST(test_id_token_of_a_refresh),
-        TEST(test_id_token_is_new),
-        TEST(test_empty_nonce),
-        TEST(test_demands),
-        TEST(test_claims_of_userinfo),
-        TEST(test_claims_that_are_not_there),
-        TEST(test_groups),
-        TEST(test_many_groups),
-        TEST(test_email_verified),
-        TEST(test_claims_refused),
-        TEST(test_discovery),
-        TEST(test_discovery_without_optional),
-        TEST(test_discovery_host_spellings),
-        TEST(test_discovery_refused),
-        TEST(test_authority),
-        TEST(test_discovery_junk),
+        POOLED(test_id_token_table),
+        POOLED(test_id_token_of_a_refresh),
+        POOLED(test_id_token_is_new),
+        POOLED(test_empty_nonce),
+        POOLED(test_demands),
+        POOLED(test_claims_of_userinfo),
+        POOLED(test_claims_that_are_not_there),
+        POOLED(test_groups),
+        POOLED(test_many_groups),
+        POOLED(test_email_verified),
+        POOLED(test_claims_refused),
+        POOLED(test_discovery),
+        POOLED(test_discovery_without_optional),
+        POOLED(test_discovery_host_spellings),
+        POOLED(test_discovery_refused),
+        POOLED(test_authority),
+        POOLED(test_discovery_junk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

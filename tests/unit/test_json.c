@@ -2,30 +2,10 @@
  *
  * JSON: what strangers may send and what not, the typed getters, and a writer that never lets a half
  * refused text out. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "support_pool.h"
 
 #include "base/json.h"
 #include "base/text.h"
-
-static int set_up(void **state)
-{
-    h2o_mem_pool_t *pool = h2o_mem_alloc(sizeof(*pool));
-    h2o_mem_init_pool(pool);
-    *state = pool;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    h2o_mem_clear_pool(*state);
-    free(*state);
-    return 0;
-}
 
 static struct json *parse(h2o_mem_pool_t *pool, const char *text)
 {
@@ -390,11 +370,17 @@ static void test_writer(void **state)
     json_begin_object(w);
     json_end_object(w);
     json_end_array(w);
+    json_key(w, "some");
+    json_put_strings(w, (const char *const[]){"a", "b\""}, 2);
+    json_key(w, "none");
+    json_put_strings(w, NULL, 0);
     json_end_object(w);
     h2o_iovec_t out;
     assert_true(json_writer_end(w, &out, NULL));
-    assert_string_equal(out.base, "{\"s\":\"a\\\"b\\\\c\\n\\u0001/\xc3\xa4\",\"e\":\"\","
-                                  "\"l\":[-9223372036854775808,true,null,{}]}");
+    assert_string_equal(
+        out.base,
+        "{\"s\":\"a\\\"b\\\\c\\n\\u0001/\xc3\xa4\",\"e\":\"\","
+        "\"l\":[-9223372036854775808,true,null,{}],\"some\":[\"a\",\"b\\\"\"],\"none\":[]}");
     assert_int_equal(out.len, strlen(out.base));
 }
 
@@ -468,8 +454,6 @@ static void test_deepest_input_can_be_written(void **state)
 }
 
 /* Each alone in its pool, so that none hides another's leak. */
-#define POOLED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

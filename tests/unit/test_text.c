@@ -1,31 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Growing text, pool copies, UTF-8, and the clocks' text form. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "support_pool.h"
 
 #include "base/clock.h"
 #include "base/text.h"
 #include "base/user.h"
-
-static int set_up(void **state)
-{
-    h2o_mem_pool_t *pool = h2o_mem_alloc(sizeof(*pool));
-    h2o_mem_init_pool(pool);
-    *state = pool;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    h2o_mem_clear_pool(*state);
-    free(*state);
-    return 0;
-}
 
 static void test_text_grows_and_stays_terminated(void **state)
 {
@@ -198,12 +178,34 @@ static void test_provider_tokens_copy_is_deep(void **state)
     provider_tokens_dispose(&b);
 }
 
+static void test_control_characters(void **state)
+{
+    static const struct {
+        const char *text;
+        bool has;
+    } rows[] = {
+        {"", false},         {"a b~", false}, {"tab\t", true},
+        {"\x1f", true},      {"\x7f", true},  {"\xc3\xa4 \xc2\xa0", false}, /* U+00E4, U+00A0 */
+        {"a\xc2\x80", true},                                                /* C1 begins */
+        {"\xc2\x9f", true},                                                 /* and ends */
+        {"\xc3\x80", false}, /* the same byte, of a letter */
+        {"\xc2", false},     /* cut */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (text_has_control(iovec_of(rows[i].text)) != rows[i].has)
+            fail_msg("row %zu", i);
+    assert_false(text_has_control(h2o_iovec_init(NULL, 0)));
+    assert_true(text_has_control(h2o_iovec_init("a\0b", 3)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_text_grows_and_stays_terminated, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_text_adds_long_pieces, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_copies_are_terminated, set_up, tear_down),
+        cmocka_unit_test(test_control_characters),
+        POOLED(test_text_grows_and_stays_terminated),
+        POOLED(test_text_adds_long_pieces),
+        POOLED(test_copies_are_terminated),
         cmocka_unit_test(test_iovec_equal_compares_whole),
         cmocka_unit_test(test_utf8_valid),
         cmocka_unit_test(test_utf8_char_knows_every_two_and_three_byte_form),

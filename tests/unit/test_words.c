@@ -4,30 +4,12 @@
  * browser tests. */
 #include "words.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "support_pool.h"
 
 #define SECOND 1000LL
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
-
-static int set_up(void **state)
-{
-    static h2o_mem_pool_t pool;
-    h2o_mem_init_pool(&pool);
-    *state = &pool;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    h2o_mem_clear_pool(*state);
-    return 0;
-}
 
 static void test_relative(void **state)
 {
@@ -88,9 +70,9 @@ static void test_duration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_relative, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_exact, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_duration, set_up, tear_down),
+        POOLED(test_relative),
+        POOLED(test_exact),
+        POOLED(test_duration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
