@@ -8,7 +8,6 @@
 #include "authorize_request.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "issue.h"
 #include "later.h"
 #include "visit.h"
 #include "words.h"

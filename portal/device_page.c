@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/web.h"
-#include "issue.h"
 #include "visit.h"
 #include "words.h"
 

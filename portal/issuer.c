@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "client_auth.h"
-#include "issue.h"
 
 #define LOG_EVERY_MS 1000
 

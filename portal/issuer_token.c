@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "issue.h"
 #include "issuer.h"
 #include "later.h"
 
@@ -65,7 +64,7 @@ static void on_judged(struct issuer_request *self, enum issuer_result result)
     if (result != ISSUER_OK) {
         end_unused(self);
         issuer_refuse(self, result);
-    } else if (portal_issue(self->portal, self->req, &order, &issued, &err)) {
+    } else if (issue_token(&self->portal->issue, self->req, &order, &issued, &err)) {
         answer(self, &issued);
     } else {
         refuse_issue(self, &err);

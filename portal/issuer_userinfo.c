@@ -5,7 +5,6 @@
 #include "handlers.h"
 
 #include "base/clock.h"
-#include "issue.h"
 #include "issuer.h"
 
 #define BEARER "Bearer "

@@ -46,7 +46,6 @@ static void add_counters(struct portal *self)
 {
     h2o_mem_pool_t pool;
     struct metrics *metrics = self->parts.metrics;
-    const struct config *config = self->parts.config;
     h2o_mem_init_pool(&pool);
     for (enum sign_in_result i = 0; i < SIGN_IN_RESULTS; i++)
         self->sign_ins[i] = metrics_counter(metrics, "postern_sign_ins_total",
@@ -57,11 +56,6 @@ static void add_counters(struct portal *self)
             metrics_counter(metrics, "postern_device_requests_total",
                             "Requests of machines without a browser, by what happened.",
                             text_format(&pool, "event=\"%s\"", device_event_names[i]));
-    self->tokens_issued = h2o_mem_alloc((config->cluster_count + 1) * sizeof(struct counter *));
-    for (unsigned i = 0; i < config->cluster_count; i++)
-        self->tokens_issued[i] = metrics_counter(
-            metrics, "postern_tokens_issued_total", "Portal tokens issued.",
-            text_format(&pool, "cluster=\"%s\"", metrics_label(&pool, config->clusters[i].name)));
     h2o_mem_clear_pool(&pool);
 }
 
@@ -76,6 +70,7 @@ static struct portal *make(const struct portal_parts *parts, struct used_attempt
     assets_init(&self->frame.assets);
     add_counters(self);
     self->issuer = issuer_tally_new(parts->metrics);
+    issue_init(&self->issue, parts->config, parts->keys, parts->metrics);
     return self;
 }
 
@@ -99,9 +94,29 @@ void portal_free(struct portal *self)
         used_attempts_free(self->used);
         device_requests_free(self->devices);
     }
-    free(self->tokens_issued);
+    issue_dispose(&self->issue);
     free(self->issuer);
     free(self);
+}
+
+/* ---- clusters ---- */
+
+const struct config_cluster *portal_cluster(const struct portal *portal, h2o_iovec_t name)
+{
+    const struct config *config = portal->parts.config;
+    for (unsigned i = 0; i < config->cluster_count; i++)
+        if (iovec_equal(name, config->clusters[i].name))
+            return &config->clusters[i];
+    return NULL;
+}
+
+const struct config_cluster *portal_client(const struct portal *portal, h2o_iovec_t client_id)
+{
+    const struct config *config = portal->parts.config;
+    for (unsigned i = 0; i < config->cluster_count; i++)
+        if (iovec_equal(client_id, config->clusters[i].audience))
+            return &config->clusters[i];
+    return NULL;
 }
 
 /* ---- addresses ---- */

@@ -4,10 +4,11 @@
  * counters) locks itself. */
 #pragma once
 
+#include "cache/used.h"
 #include "device_requests.h"
 #include "pages.h"
 #include "portal/portal.h"
-#include "cache/used.h"
+#include "webhook/issue.h"
 
 #define SESSION_COOKIE "__Host-postern"
 
@@ -39,6 +40,10 @@ struct portal {
     bool owns_tables; /* used and devices; else they are an older portal's */
     struct counter *sign_ins[SIGN_IN_RESULTS];
     struct counter *device_events[DEVICE_EVENTS];
-    struct counter **tokens_issued; /* one for each cluster of the config */
-    struct issuer_tally *issuer;    /* of token requests */
+    struct issue issue;
+    struct issuer_tally *issuer; /* of token requests */
 };
+
+/* NULL: the config has none of that name, or audience (which is the client_id, too). */
+const struct config_cluster *portal_cluster(const struct portal *portal, h2o_iovec_t name);
+const struct config_cluster *portal_client(const struct portal *portal, h2o_iovec_t client_id);

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "http/web.h"
-#include "issue.h"
 #include "later.h"
 #include "visit.h"
 
@@ -150,7 +149,7 @@ static void issue(struct visit *visit, const struct session_grant *grant, const 
     struct issued_token issued;
     struct token_made made = begin(visit);
     const struct issue_order order = {request->cluster, grant, visit->identity, NULL};
-    if (!portal_issue(visit->portal, visit->req, &order, &issued, &err)) {
+    if (!issue_token(&visit->portal->issue, visit->req, &order, &issued, &err)) {
         refuse_token(visit, grant, &err);
         return;
     }
