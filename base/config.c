@@ -152,3 +152,12 @@ const char *config_cluster_address(const struct config_cluster *cluster)
 {
     return cluster->api.url != NULL ? cluster->api.url : cluster->server;
 }
+
+const struct config_cluster *config_app_cluster(const struct config *self,
+                                                const struct config_app *app)
+{
+    for (unsigned i = 0; app->cluster != NULL && i < self->cluster_count; i++)
+        if (self->clusters[i].name != NULL && strcmp(self->clusters[i].name, app->cluster) == 0)
+            return &self->clusters[i];
+    return NULL;
+}

@@ -80,6 +80,39 @@ struct config_cluster {
 /* The address that kubectl is given: the proxy's, where the cluster has one; NULL: none is known. */
 const char *config_cluster_address(const struct config_cluster *cluster);
 
+/* A dashboard or any other web application behind the proxy listener. */
+enum config_app_kind {
+    APP_GENERIC,
+    APP_HEADLAMP,
+    APP_KUBERNETES_DASHBOARD_7, /* in parts, without its Kong */
+    APP_KUBERNETES_DASHBOARD_2,
+};
+const char *config_app_kind_name(enum config_app_kind kind);
+
+/* What it is told of the person. */
+enum config_app_inject {
+    INJECT_NONE,       /* nothing */
+    INJECT_TOKEN,      /* a portal token of its cluster, as a bearer */
+    INJECT_PROXY_AUTH, /* headers with username, email and groups */
+};
+const char *config_app_inject_name(enum config_app_inject inject);
+
+struct config_app {
+    char *name;  /* as a cluster's; used in paths, cookies and labels */
+    char *label; /* shown; default: by kind, or the name */
+    enum config_app_kind kind;
+    char *url;      /* https origin, perhaps with the path below which it lives; finds the app */
+    char *upstream; /* http or https origin; NULL where upstreams has its parts */
+    struct {
+        char *api, *auth, *web;
+    } upstreams;                          /* of kubernetes-dashboard-7 only */
+    char *certificate_authority_file;     /* of https upstreams; NULL: the system's roots */
+    char *cluster;                        /* name of one that is configured; NULL: of none */
+    struct config_strings allowed_groups; /* besides what its cluster asks; empty: everybody */
+    enum config_app_inject inject;
+    char *icon_file; /* SVG or PNG; NULL: the kind's */
+};
+
 /* How we prove at the token and revocation endpoints who we are. */
 enum config_client_auth { CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, PRIVATE_KEY_JWT };
 const char *config_client_auth_name(enum config_client_auth method);
@@ -120,6 +153,8 @@ struct config {
     struct {
         struct config_address listen;
         struct config_tls tls;
+        struct config_app *apps;
+        unsigned app_count;
     } proxy;
 
     struct {
@@ -186,6 +221,10 @@ struct config {
 
     struct config_memory *memory; /* base/config*.c only: the strings, and where each key stands */
 };
+
+/* The cluster that the app is of; NULL: of none. */
+const struct config_cluster *config_app_cluster(const struct config *self,
+                                                const struct config_app *app);
 
 /* Every complaint, one a line: "FILE:LINE:COLUMN: key.path: what". Bad YAML and what does not fit the schema
  * end the reading, so they come alone; otherwise all the semantic ones come at once. The place is that of

@@ -226,20 +226,6 @@ static void check_expressions(struct check *self)
 
 /* ---- clusters ---- */
 
-static bool is_cluster_name(const char *name)
-{
-    size_t len = strlen(name);
-    if (len == 0 || len > 63)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        bool is_edge = i == 0 || i == len - 1;
-        bool is_word = (name[i] >= 'a' && name[i] <= 'z') || isdigit((unsigned char)name[i]);
-        if (!is_word && (is_edge || (name[i] != '-' && name[i] != '.')))
-            return false;
-    }
-    return true;
-}
-
 static const char *cluster_key(unsigned index, const char *key, char out[64])
 {
     snprintf(out, 64, "clusters[%u].%s", index, key);
@@ -248,11 +234,9 @@ static const char *cluster_key(unsigned index, const char *key, char out[64])
 
 static void check_name(struct check *self, const char *key, const char *name)
 {
-    if (name != NULL && *name != '\0' && !is_cluster_name(name))
-        COMPLAIN(self, key,
-                 "\"%s\" is no name for a cluster: small letters, digits, '-' and '.', "
-                 "beginning and ending with a letter or digit, at most 63 characters",
-                 name);
+    const char *problem = name == NULL || *name == '\0' ? NULL : config_name_problem(name);
+    if (problem != NULL)
+        COMPLAIN(self, key, "\"%s\" is no name for a cluster: %s", name, problem);
 }
 
 /* Clusters are told apart by their names, their tokens by the audience, their API servers by the name in the

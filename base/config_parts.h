@@ -69,9 +69,20 @@ struct raw_webhook {
     struct raw_tls tls;
 };
 
+struct raw_app {
+    char *name, *label, *kind, *url, *upstream, *certificate_authority_file, *cluster, *inject;
+    char *icon_file;
+    struct raw_upstreams {
+        char *api, *auth, *web;
+    } upstreams;
+    struct config_strings allowed_groups;
+};
+
 struct raw_proxy {
     char *listen;
     struct raw_tls tls;
+    struct raw_app *apps;
+    unsigned app_count;
 };
 
 struct raw_api {
@@ -141,17 +152,21 @@ void config_raw_free(struct raw_config *self);
 
 /* ---- single values (config_values.c) ---- */
 enum config_url_rule {
-    CONFIG_URL_ORIGIN, /* https, host and port only, as a browser sends it as Origin */
-    CONFIG_URL_BASE,   /* https, perhaps a path, no slash at the end, no query or fragment */
-    CONFIG_URL_LINK,   /* http or https, anything behind the host */
-    CONFIG_URL_PROXY,  /* http, host and port only */
+    CONFIG_URL_ORIGIN,   /* https, host and port only, as a browser sends it as Origin */
+    CONFIG_URL_BASE,     /* https, perhaps a path, no slash at the end, no query or fragment */
+    CONFIG_URL_LINK,     /* http or https, anything behind the host */
+    CONFIG_URL_PROXY,    /* http, host and port only */
+    CONFIG_URL_UPSTREAM, /* http or https, host and port only */
+    CONFIG_URL_APP, /* as an origin, perhaps with a path of plain characters, no slash at the end */
 };
 /* What is wrong with the URL, as the end of "must …"; NULL when it is fine. */
 const char *config_url_problem(const char *url, enum config_url_rule rule);
-const char *config_issuer_path_problem(const char *path); /* the same */
+const char *config_path_problem(const char *path); /* the same, of an issuer or an app */
 bool config_parse_count(const char *text, int max, int *out);
 /* The host of a URL that passed config_url_problem, without port, in pool. */
 char *config_url_host(h2o_mem_pool_t *pool, const char *url);
+/* What is wrong with a cluster's or an app's name, as the end of "… is no name:"; NULL when it is fine. */
+const char *config_name_problem(const char *name);
 
 /* ---- from text to values ---- */
 /* Fills config from raw; complains of each value that can't be. Strings are copied. */

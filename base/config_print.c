@@ -212,6 +212,36 @@ static void put_clusters(struct text *out, const struct config *self)
     }
 }
 
+static void put_app(struct text *out, const struct config_app *app)
+{
+    put_text(out, "    - name", app->name);
+    put_text(out, "      label", app->label);
+    put_text(out, "      kind", config_app_kind_name(app->kind));
+    put_text(out, "      url", app->url);
+    put_text(out, "      upstream", app->upstream);
+    if (app->upstream == NULL) {
+        text_add_string(out, "      upstreams:\n");
+        put_text(out, "        api", app->upstreams.api);
+        put_text(out, "        auth", app->upstreams.auth);
+        put_text(out, "        web", app->upstreams.web);
+    }
+    put_text(out, "      certificate_authority_file", app->certificate_authority_file);
+    put_text(out, "      cluster", app->cluster);
+    put_texts(out, "      allowed_groups", &app->allowed_groups);
+    put_text(out, "      inject", config_app_inject_name(app->inject));
+    put_text(out, "      icon_file", app->icon_file);
+}
+
+static void put_proxy(struct text *out, const struct config *self)
+{
+    text_add_string(out, "proxy:\n");
+    put_text(out, "  listen", self->proxy.listen.text);
+    put_tls(out, &self->proxy.tls);
+    text_add_string(out, self->proxy.app_count == 0 ? "  apps: []\n" : "  apps:\n");
+    for (unsigned i = 0; i < self->proxy.app_count; i++)
+        put_app(out, &self->proxy.apps[i]);
+}
+
 void config_print(const struct config *self, struct text *out)
 {
     if (self->has_portal)
@@ -223,11 +253,8 @@ void config_print(const struct config *self, struct text *out)
         put_text(out, "  url", self->webhook.url);
         put_text(out, "  certificate_authority_file", self->webhook.certificate_authority_file);
     }
-    if (self->has_proxy) {
-        text_add_string(out, "proxy:\n");
-        put_text(out, "  listen", self->proxy.listen.text);
-        put_tls(out, &self->proxy.tls);
-    }
+    if (self->has_proxy)
+        put_proxy(out, self);
     text_add_string(out, "operations:\n");
     put_text(out, "  listen", self->operations.listen.text);
     put_text(out, "  control_socket", self->operations.control_socket);

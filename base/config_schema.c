@@ -79,9 +79,37 @@ static const cyaml_schema_field_t webhook_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t upstreams_fields[] = {
+    TEXT("api", struct raw_upstreams, api),
+    TEXT("auth", struct raw_upstreams, auth),
+    TEXT("web", struct raw_upstreams, web),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t app_fields[] = {
+    TEXT("name", struct raw_app, name),
+    TEXT("label", struct raw_app, label),
+    TEXT("kind", struct raw_app, kind),
+    TEXT("url", struct raw_app, url),
+    TEXT("upstream", struct raw_app, upstream),
+    MAPPING("upstreams", struct raw_app, upstreams, upstreams_fields),
+    TEXT("certificate_authority_file", struct raw_app, certificate_authority_file),
+    TEXT("cluster", struct raw_app, cluster),
+    TEXTS("allowed_groups", struct raw_app, allowed_groups),
+    TEXT("inject", struct raw_app, inject),
+    TEXT("icon_file", struct raw_app, icon_file),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t app_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_app, app_fields),
+};
+
 static const cyaml_schema_field_t proxy_fields[] = {
     TEXT("listen", struct raw_proxy, listen),
     MAPPING("tls", struct raw_proxy, tls, server_tls_fields),
+    CYAML_FIELD_SEQUENCE_COUNT("apps", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_proxy,
+                               apps, app_count, &app_value, 0, 100),
     CYAML_FIELD_END,
 };
 

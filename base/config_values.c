@@ -132,67 +132,14 @@ static const char *authority_problem(const char *authority, size_t len)
     return take_port(port, &unused) ? NULL : "have a port from 1 to 65535";
 }
 
-/* What only an origin must fulfil: web browsers send Origin in lower case and without the default port, and
- * it is compared with this URL. */
-static const char *origin_problem(const char *authority, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (isupper((unsigned char)authority[i]))
-            return "be in lower case, as browsers send it";
-    }
-    if (len > 4 && strncmp(authority + len - 4, ":443", 4) == 0)
-        return "leave the default port 443 out, as browsers do";
-    return authority[len] != '\0' ? "have nothing behind host and port, no path and no '/'" : NULL;
-}
-
-/* curl's own default port for proxies is one that nobody expects, so it has to be named. */
-static const char *proxy_problem(const char *authority, size_t len)
-{
-    size_t host_len = *authority == '[' ? strcspn(authority, "]") : 0;
-    if (authority[len] != '\0')
-        return "have nothing behind host and port, no path and no '/'";
-    return memchr(authority + host_len, ':', len - host_len) == NULL ? "name a port" : NULL;
-}
-
-const char *config_url_problem(const char *url, enum config_url_rule rule)
-{
-    static const char *const beginnings[] = {[CONFIG_URL_ORIGIN] = "begin with https://",
-                                             [CONFIG_URL_BASE] = "begin with https://",
-                                             [CONFIG_URL_LINK] = "begin with https:// or http://",
-                                             [CONFIG_URL_PROXY] = "begin with http://"};
-    for (const char *c = url; *c != '\0'; c++) {
-        if (!isgraph((unsigned char)*c) || strchr("\"<>\\^`{|}", *c) != NULL)
-            return "be a URL: other characters have to be percent-encoded";
-    }
-    const char *authority = NULL;
-    if (rule != CONFIG_URL_PROXY && strncmp(url, "https://", 8) == 0)
-        authority = url + 8;
-    else if ((rule == CONFIG_URL_LINK || rule == CONFIG_URL_PROXY) &&
-             strncmp(url, "http://", 7) == 0)
-        authority = url + 7;
-    if (authority == NULL)
-        return beginnings[rule];
-    size_t len = strcspn(authority, "/?#");
-    const char *problem = authority_problem(authority, len);
-    if (problem == NULL && rule == CONFIG_URL_ORIGIN)
-        problem = origin_problem(authority, len);
-    if (problem == NULL && rule == CONFIG_URL_PROXY)
-        problem = proxy_problem(authority, len);
-    if (problem != NULL || rule != CONFIG_URL_BASE)
-        return problem;
-    if (strpbrk(authority, "?#") != NULL)
-        return "have no query and no fragment";
-    return url[strlen(url) - 1] == '/' ? "not end in '/'" : NULL;
-}
-
-#define ISSUER_PATH_MAX 128
+#define MAX_PATH 128
 
 /* A path that no client and no proxy writes in another way: unreserved characters (RFC 3986) only. */
-const char *config_issuer_path_problem(const char *path)
+const char *config_path_problem(const char *path)
 {
     if (*path == '\0')
         return NULL;
-    if (strlen(path) > ISSUER_PATH_MAX)
+    if (strlen(path) > MAX_PATH)
         return "be at most 128 characters long";
     for (const char *segment = path; *segment != '\0'; segment += strcspn(segment + 1, "/") + 1) {
         if (*segment != '/')
@@ -205,6 +152,98 @@ const char *config_issuer_path_problem(const char *path)
     for (const char *c = path; *c != '\0'; c++)
         if (!isalnum((unsigned char)*c) && strchr("/-._~", *c) == NULL)
             return "have nothing but letters, digits, '-', '.', '_', '~' and '/'";
+    return NULL;
+}
+
+#define NOTHING_BEHIND "have nothing behind host and port, no path and no '/'"
+
+/* Web browsers send Origin in lower case and without the default port, and it is compared with this URL. */
+static const char *browser_problem(const char *authority, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (isupper((unsigned char)authority[i]))
+            return "be in lower case, as browsers send it";
+    }
+    if (len > 4 && strncmp(authority + len - 4, ":443", 4) == 0)
+        return "leave the default port 443 out, as browsers do";
+    return NULL;
+}
+
+/* curl's own default port for proxies is one that nobody expects, so it has to be named. */
+static const char *port_problem(const char *authority, size_t len)
+{
+    size_t host_len = *authority == '[' ? strcspn(authority, "]") : 0;
+    return memchr(authority + host_len, ':', len - host_len) == NULL ? "name a port" : NULL;
+}
+
+static const char *base_problem(const char *behind)
+{
+    if (strpbrk(behind, "?#") != NULL)
+        return "have no query and no fragment";
+    return *behind != '\0' && behind[strlen(behind) - 1] == '/' ? "not end in '/'" : NULL;
+}
+
+/* What the rule asks of a URL whose authority has the right form; behind it stands the rest. */
+static const char *rule_problem(enum config_url_rule rule, const char *authority, size_t len)
+{
+    const char *behind = authority + len;
+    const char *problem = NULL;
+    switch (rule) {
+    case CONFIG_URL_LINK:
+        return NULL;
+    case CONFIG_URL_BASE:
+        return base_problem(behind);
+    case CONFIG_URL_APP:
+        problem = browser_problem(authority, len);
+        return problem != NULL ? problem : config_path_problem(behind);
+    case CONFIG_URL_ORIGIN:
+        problem = browser_problem(authority, len);
+        break;
+    case CONFIG_URL_PROXY:
+        problem = port_problem(authority, len);
+        break;
+    case CONFIG_URL_UPSTREAM:
+        break;
+    }
+    return problem == NULL && *behind != '\0' ? NOTHING_BEHIND : problem;
+}
+
+const char *config_url_problem(const char *url, enum config_url_rule rule)
+{
+    bool takes_http =
+        rule == CONFIG_URL_LINK || rule == CONFIG_URL_PROXY || rule == CONFIG_URL_UPSTREAM;
+    bool takes_https = rule != CONFIG_URL_PROXY;
+    const char *authority = NULL;
+    for (const char *c = url; *c != '\0'; c++) {
+        if (!isgraph((unsigned char)*c) || strchr("\"<>\\^`{|}", *c) != NULL)
+            return "be a URL: other characters have to be percent-encoded";
+    }
+    if (takes_https && strncmp(url, "https://", 8) == 0)
+        authority = url + 8;
+    else if (takes_http && strncmp(url, "http://", 7) == 0)
+        authority = url + 7;
+    if (authority == NULL)
+        return !takes_http    ? "begin with https://"
+               : !takes_https ? "begin with http://"
+                              : "begin with https:// or http://";
+    size_t len = strcspn(authority, "/?#");
+    const char *problem = authority_problem(authority, len);
+    return problem != NULL ? problem : rule_problem(rule, authority, len);
+}
+
+const char *config_name_problem(const char *name)
+{
+    static const char rule[] = "small letters, digits, '-' and '.', beginning and ending with a "
+                               "letter or digit, at most 63 characters";
+    size_t len = strlen(name);
+    if (len == 0 || len > 63)
+        return rule;
+    for (size_t i = 0; i < len; i++) {
+        bool is_edge = i == 0 || i == len - 1;
+        bool is_word = (name[i] >= 'a' && name[i] <= 'z') || isdigit((unsigned char)name[i]);
+        if (!is_word && (is_edge || (name[i] != '-' && name[i] != '.')))
+            return rule;
+    }
     return NULL;
 }
 

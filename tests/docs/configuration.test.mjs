@@ -89,23 +89,29 @@ function build(values) {
   return data;
 }
 
+const given = (values, key) => values.find(([name]) => name === key)?.[1];
 const smallest = flatten(yamlUnder('The smallest config'));
 const base = [...smallest, ['portal.links[].label', 'x'], ['portal.links[].url', 'https://x.example'],
   ['clusters[].additional_servers[].name', 'x'], ['clusters[].additional_servers[].server', 'https://x.example']];
 // A cluster behind the proxy has one address.
 const proxied = [...smallest, ['proxy.listen', '0.0.0.0:8444'], ['proxy.tls.certificate_file', 'x'], ['proxy.tls.key_file', 'x'],
   ['clusters[].api.url', 'https://api.example'], ['clusters[].api.upstream', 'https://x.example']];
-const isProxied = (key) => /^proxy\.|\.api\./.test(key);
+const listening = proxied.filter(([name]) => !/\.api\./.test(name));
+const anApp = [...listening, ['proxy.apps[].name', given(smallest, 'clusters[].name')], ['proxy.apps[].url', 'https://app.example'], ['proxy.apps[].upstream', 'https://x.example']];
+const inParts = [...anApp.filter(([name]) => name !== 'proxy.apps[].upstream'), ['proxy.apps[].kind', 'kubernetes-dashboard-7'],
+  ['proxy.apps[].cluster', given(smallest, 'clusters[].name')], ...['api', 'auth', 'web'].map((part) => [`proxy.apps[].upstreams.${part}`, 'https://x.example'])];
+/** A config in which that key has a meaning. */
+const around = (key) => key.startsWith('proxy.apps[].upstreams.') ? inParts
+  : key.startsWith('proxy.apps[].') ? anApp : /^proxy\.|\.api\./.test(key) ? proxied : base;
 /** Further addresses want a first one, so they go with it. */
 const goesWith = (key, name) => name === key || (key === 'clusters[].server' && name.includes('additional_servers'));
-const without = (key) => printConfig(build((isProxied(key) ? proxied : base).filter(([name]) => !goesWith(key, name))));
+const without = (key) => printConfig(build(around(key).filter(([name]) => !goesWith(key, name))));
 const withValue = (key, value) => printConfig(build([...base.filter(([name]) => name !== key), [key, value]]));
-const given = (key) => base.find(([name]) => name === key)?.[1];
 const placeholders = {
-  '<host of portal.url>': new URL(given('portal.url')).host,
-  '<store.path>': given('store.path'),
-  '<name>': given('clusters[].name'),
-  '<webhook.tls.client_ca_file>': given('webhook.tls.client_ca_file'),
+  '<host of portal.url>': new URL(given(base, 'portal.url')).host,
+  '<store.path>': given(base, 'store.path'),
+  '<name>': given(base, 'clusters[].name'),
+  '<webhook.tls.client_ca_file>': given(base, 'webhook.tls.client_ca_file'),
 };
 
 /** The key's default as the document writes it: "required", "none", or the value. */

@@ -327,15 +327,15 @@ static void test_issuer_paths(void **state)
                                       "/./a",   "/a/..", "/.well", "/a?b",     "/a#b",
                                       "/a%20b", "/a b",  "/a\\b",  "/\xc3\xbc"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-        assert_null(config_issuer_path_problem(good[i]));
+        assert_null(config_path_problem(good[i]));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        if (config_issuer_path_problem(bad[i]) == NULL)
+        if (config_path_problem(bad[i]) == NULL)
             fail_msg("%s", bad[i]);
     char longest[130] = "/";
     memset(longest + 1, 'a', 127);
-    assert_null(config_issuer_path_problem(longest));
+    assert_null(config_path_problem(longest));
     longest[128] = 'a';
-    assert_non_null(config_issuer_path_problem(longest));
+    assert_non_null(config_path_problem(longest));
 }
 
 static void test_good(void **state)
