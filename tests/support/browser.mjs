@@ -18,7 +18,8 @@ export function launchChromium(pki) {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     // Chromium's sandbox does not start for root, which CI is.
     chromiumSandbox: process.getuid() !== 0,
-    args: [`--ignore-certificate-errors-spki-list=${pins}`, '--disable-dev-shm-usage'],
+    // Names below .test are this machine, as testLookup has it.
+    args: [`--ignore-certificate-errors-spki-list=${pins}`, '--host-resolver-rules=MAP *.test 127.0.0.1', '--disable-dev-shm-usage'],
   });
 }
 

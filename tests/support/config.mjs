@@ -24,9 +24,10 @@ export async function freePorts(count) {
  *   ports   {portal, webhook, operations}
  *   pki     of makePki()
  *   okta    {issuer, clientId, clientSecret} of a stand-in
+ *   host    the portal's
  *   change  a function that alters the data before it is used
  */
-export async function makeConfig({ dir, ports, pki, okta, change = () => {} }) {
+export async function makeConfig({ dir, ports, pki, okta, host = 'localhost', change = () => {} }) {
   await mkdir(path.join(dir, 'keys'), { recursive: true, mode: 0o700 });
   const secretFile = path.join(dir, 'okta-client-secret');
   await writeFile(secretFile, `${okta.clientSecret}\n`, { mode: 0o600 });
@@ -35,7 +36,7 @@ export async function makeConfig({ dir, ports, pki, okta, change = () => {} }) {
 
   const config = {
     portal: {
-      url: `https://localhost:${ports.portal}`,
+      url: `https://${host}:${ports.portal}`,
       listen: `127.0.0.1:${ports.portal}`,
       tls: { certificate_file: pki.portal.certFile, key_file: pki.portal.keyFile },
       links: [{ label: 'Kubernetes documentation', url: 'https://kubernetes.io/docs/', groups: [] }],

@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import http2 from 'node:http2';
 import https from 'node:https';
 
+import { testLookup } from './hosts.mjs';
+
 /** One HTTP/1.1 request: {status, headers, text, json(), url}. Redirects are not followed. */
 export function request(url, { method = 'GET', headers = {}, body, agent = false, ...tls } = {}) {
   return new Promise((resolve, reject) => {
-    const req = https.request(url, { method, headers, agent, ...tls }, async (res) => {
+    const req = https.request(url, { method, headers, agent, lookup: testLookup, ...tls }, async (res) => {
       try {
         res.setEncoding('utf8');
         let text = '';

@@ -94,9 +94,9 @@ export class Postern {
 }
 
 /** Config and ports for a Postern that talks to `okta`; not started yet. */
-export async function preparePostern({ dir = tempDir(), pki, okta, ports, change, ...rest }) {
+export async function preparePostern({ dir = tempDir(), pki, okta, ports, host, change, ...rest }) {
   ports ??= await pickPorts();
-  const config = await makeConfig({ dir, ports, pki, okta, change });
+  const config = await makeConfig({ dir, ports, pki, okta, host, change });
   const configFile = await writeConfig(path.join(dir, 'postern.yaml'), config);
   return Object.assign(new Postern({ config, configFile, ports, ...rest }), { dir });
 }
@@ -109,19 +109,20 @@ export async function pickPorts() {
 /**
  * Everything for a test file. Options:
  *   change(config)   alters the config's data before it is written
+ *   host             the portal's: localhost, or one below k8s.example.test
  *   okta             options of startOkta; oktaDown: true leaves it stopped
  *   idp              a function ({tls, port, portal}) that starts another provider instead
  *   start            false: postern is prepared, and the test starts it
  */
-export async function startWorld({ change, okta: oktaOptions = {}, idp, oktaDown = false, start = true, ...rest } = {}) {
+export async function startWorld({ change, host = 'localhost', okta: oktaOptions = {}, idp, oktaDown = false, start = true, ...rest } = {}) {
   const dir = tempDir();
   mkdirSync(path.join(dir, 'postern'));
   const pki = await makePki(path.join(dir, 'pki'));
   const ports = await pickPorts();
-  const portal = `https://localhost:${ports.portal}`;
+  const portal = `https://${host}:${ports.portal}`;
   const okta = await (idp ?? startOkta)({ tls: pki.okta, port: ports.okta, portal, ...oktaOptions });
   if (oktaDown) await okta.down();
-  const postern = await preparePostern({ dir: path.join(dir, 'postern'), pki, okta, ports, change, ...rest });
+  const postern = await preparePostern({ dir: path.join(dir, 'postern'), pki, okta, ports, host, change, ...rest });
   const world = new World({ dir, pki, okta, postern });
   if (start) await startOrClose(world);
   return world;
