@@ -53,15 +53,15 @@ function unzipOne(zip, wanted) {
 
 /** A person's machine: a home of its own, one kubectl, and nothing of our environment but PATH. */
 export class Laptop {
-  /** `home` of another laptop: the same machine, with another kubectl. */
-  constructor(binary, { home = tempDir() } = {}) {
-    Object.assign(this, { binary, home });
+  /** `home` of another laptop: the same machine, with another kubectl. `env`: variables that its owner has set. */
+  constructor(binary, { home = tempDir(), env = {} } = {}) {
+    Object.assign(this, { binary, home, ownEnv: env });
     this.kubeconfig = path.join(home, '.kube/config');
     this.prefix = [];
   }
 
   get env() {
-    return { PATH: process.env.PATH, HOME: this.home };
+    return { PATH: process.env.PATH, HOME: this.home, ...this.ownEnv };
   }
 
   /** Runs kubectl to its end: {code, stdout, stderr}. */
@@ -77,18 +77,29 @@ export class Laptop {
     return stdout;
   }
 
-  run(program, args, { timeout = 60_000 } = {}) {
+  /** The same as kubectl(), with something on its standard input: text, or bytes; `stdout` is of the same kind. */
+  fed(input, ...args) {
+    return this.run(this.binary, args, { input });
+  }
+
+  run(program, args, { timeout = 60_000, input } = {}) {
     return new Promise((resolve, reject) => {
-      execFile(program, args, { env: this.env, cwd: this.home, timeout }, (error, stdout, stderr) => {
+      const options = { env: this.env, cwd: this.home, timeout, encoding: Buffer.isBuffer(input) ? 'buffer' : 'utf8', maxBuffer: 2 ** 26 };
+      const child = execFile(program, args, options, (error, stdout, stderr) => {
         if (error && typeof error.code !== 'number') reject(error);
         else resolve({ code: error ? error.code : 0, stdout, stderr });
       });
+      if (input !== undefined) child.stdin.on('error', () => {}).end(input);
     });
   }
 
   /** Starts one that stays (watch, logs -f): {child, lines, line(predicate), ended}. */
   start(...args) {
-    return new RunningKubectl(this.binary, args, { env: this.env, cwd: this.home });
+    return this.startProgram(this.binary, args);
+  }
+
+  startProgram(program, args) {
+    return new RunningKubectl(program, args, { env: this.env, cwd: this.home });
   }
 
   /** The kubeconfig as data. */
@@ -147,7 +158,8 @@ class RunningKubectl {
   #waiting = [];
 
   constructor(binary, args, options) {
-    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', binary, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', binary, ...args], { ...options, stdio: 'pipe' });
+    this.child.stdin.on('error', () => {});
     this.child.stderr.setEncoding('utf8').on('data', (text) => { this.stderr += text; });
     let rest = '';
     this.child.stdout.setEncoding('utf8').on('data', (text) => {
@@ -171,6 +183,10 @@ class RunningKubectl {
     const found = this.lines.find(likes);
     if (found !== undefined) return Promise.resolve(found);
     return new Promise((resolve, reject) => { this.#waiting.push({ likes, resolve, reject }); });
+  }
+
+  type(text) {
+    this.child.stdin.write(text);
   }
 
   async stop() {

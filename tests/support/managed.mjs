@@ -67,8 +67,8 @@ export class Managed {
     renameSync(`${this.tokenFile}.new`, this.tokenFile);
   }
 
-  async laptop(version, browser) {
-    const laptop = new Laptop(kubectlBinary(version));
+  async laptop(version, browser, env) {
+    const laptop = new Laptop(kubectlBinary(version), { env });
     await laptop.paste((await getToken(browser)).commands.bash);
     return laptop;
   }

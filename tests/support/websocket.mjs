@@ -69,7 +69,7 @@ export class WebSocketEnd extends EventEmitter {
   }
 
   #frame(opcode, payload) {
-    if (this.closed || this.#socket.destroyed) return;
+    if (this.closed || !this.#socket.writable) return;
     const short = payload.length < 126;
     const long = payload.length > 0xffff;
     const head = Buffer.alloc(short ? 2 : long ? 10 : 4);
