@@ -99,27 +99,13 @@ static bool names(const struct connected *self, h2o_iovec_t name)
 
 /* ---- requests ---- */
 
-static const char *const NEVER_ON[] = {"connection",
-                                       "keep-alive",
-                                       "proxy-*",
-                                       "te",
-                                       "trailer",
-                                       "transfer-encoding",
-                                       "upgrade",
-                                       "http2-settings",
-                                       "host",
-                                       "content-length",
-                                       "expect",
-                                       "authorization",
-                                       "impersonate-*",
-                                       "x-remote-*",
-                                       "x-forwarded-*",
-                                       "forwarded",
-                                       "x-real-ip",
-                                       "x-original-*",
-                                       "x-rewrite-*",
-                                       "x-http-method*",
-                                       NULL};
+static const char *const NEVER_ON[] = {"connection", "keep-alive", "proxy-*", "te", "trailer",
+                                       "transfer-encoding", "upgrade", "http2-settings", "host",
+                                       "content-length", "expect", "authorization", "impersonate-*",
+                                       "x-remote-*", "x-forwarded-*", "forwarded", "x-real-ip",
+                                       "x-original-*", "x-rewrite-*", "x-http-method*",
+                                       /* by which other proxies say who it is */
+                                       "x-webauth-*", "x-auth-request-*", "remote-*", NULL};
 
 struct framing {
     unsigned content_length, transfer_encoding, host, upgrade;

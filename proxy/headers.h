@@ -39,8 +39,8 @@ struct header *header_list_find(const struct header_list *self, const char *plai
                                 const struct header *after);
 
 /* The request's headers without: hop-by-hop ones and those that Connection names, Host, Content-Length (the
- * engine writes its own), Authorization, Impersonate-*, X-Remote-*, X-Forwarded-*, Forwarded, X-Real-IP, our
- * cookies (__Host-postern*), and what rules (may be NULL) name. Sec-WebSocket-* stay. BAD_INPUT, to be answered
+ * engine writes its own), Authorization, Impersonate-*, X-Remote-*, X-Forwarded-*, Forwarded, X-Real-IP,
+ * X-WebAuth-*, X-Auth-Request-*, Remote-*, our cookies (__Host-postern*), and what rules (may be NULL) name. Sec-WebSocket-* stay. BAD_INPUT, to be answered
  * with 400 and the connection's end, where two readers could see two requests: obs-fold, a bare LF or CR, names
  * that are no token, Content-Length beside Transfer-Encoding or either one twice, Host missing or twice; also
  * more than 16 KiB of cookies. */
