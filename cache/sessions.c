@@ -158,6 +158,7 @@ void session_link(struct sessions *self, struct shard *shard, struct session *se
                         &session->siblings);
     shard->logins += login == NULL;
     shard->pending += is_pending;
+    shard->apps += session->record.app[0] != '\0' && !is_pending;
 }
 
 void session_link_redeemed(struct shard *shard, struct session *session)
@@ -456,7 +457,8 @@ void sessions_count(struct sessions *self, struct session_counts *out)
         struct shard *shard = &self->shards[i];
         pthread_mutex_lock(&shard->mutex);
         out->logins += shard->logins;
-        out->grants += shard->by_id.count - shard->logins - shard->pending;
+        out->apps += shard->apps;
+        out->grants += shard->by_id.count - shard->logins - shard->pending - shard->apps;
         pthread_mutex_unlock(&shard->mutex);
     }
 }

@@ -253,6 +253,8 @@ void sessions_open(struct sessions *self);
  * and tries again what the store refused; to be called every minute or so. */
 void sessions_sweep(struct sessions *self, struct loop *loop, int64_t now_ms);
 struct session_counts {
-    size_t logins, grants;
+    size_t logins;
+    size_t grants; /* kubeconfig sessions */
+    size_t apps;   /* sessions of apps */
 };
 void sessions_count(struct sessions *self, struct session_counts *out);

@@ -94,6 +94,7 @@ static void unlink_one(struct shard *shard, struct session *session, enum sessio
     h2o_linklist_unlink(&session->siblings);
     shard->logins -= session->login == NULL;
     shard->pending -= is_pending;
+    shard->apps -= session->record.app[0] != '\0' && !is_pending;
     if (session->login != NULL && !is_pending && is_worth_a_note(reason))
         note_end(session->login, &session->record, reason, ended->now_ms);
     if (!is_pending)

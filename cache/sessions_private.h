@@ -52,6 +52,7 @@ struct shard {
     struct table by_id;         /* struct session */
     struct table users;         /* struct user */
     size_t logins, pending;     /* how many of by_id are logins, and pending grants */
+    size_t apps;                /* and grants of apps */
 } __attribute__((aligned(64))); /* no two shards' locks in one cache line */
 
 struct ending; /* somebody who waits for deletes */

@@ -36,7 +36,7 @@ static bool holds(const char *text, const char *wanted)
 static bool grant_fits(const struct session_grant *grant, const char *wanted)
 {
     return holds(grant->name, wanted) || holds(grant->cluster, wanted) ||
-           holds(grant->address, wanted) || holds(grant->id, wanted);
+           holds(grant->app, wanted) || holds(grant->address, wanted) || holds(grant->id, wanted);
 }
 
 static bool fits(const struct found *self, const char *wanted)
@@ -67,6 +67,10 @@ static void add_found(struct visit *visit, struct json *list, const struct found
     if (identity != NULL)
         json_add_string(pool, row, "username", identity->username);
     sessions_add_entry(pool, row, visit->portal->parts.config, found->entry, visit->now_ms);
+    const struct portal_parts *parts = &visit->portal->parts;
+    if (parts->streams != NULL) /* what they are is nobody else's business */
+        sessions_add_stream_count(
+            pool, row, parts->streams(parts->streams_ctx, pool, found->entry->login.id, NULL, 0));
 }
 
 static size_t add_matches(struct visit *visit, struct json *list, const char *wanted)

@@ -44,10 +44,16 @@ struct json *profile_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
                            const struct config *config, const struct identity *identity,
                            const struct session_login *login, int64_t now_ms);
 
+struct sessions_streams { /* what is open of one sign-in */
+    const struct portal_stream *all;
+    size_t count; /* of all */
+    size_t total; /* there are so many */
+};
 struct sessions_seen {
     const struct session_entry *entries; /* this person's */
     size_t count;
-    const char *own_id; /* the sign-in of this browser */
+    const struct sessions_streams *streams; /* one for each entry; NULL: there is no proxy */
+    const char *own_id;                     /* the sign-in of this browser */
     bool is_admin;
     int64_t now_ms;
 };
@@ -57,6 +63,9 @@ struct json *sessions_model(h2o_mem_pool_t *pool, const struct page_frame *frame
 /* One sign-in with what is below it, into entry. */
 void sessions_add_entry(h2o_mem_pool_t *pool, struct json *entry, const struct config *config,
                         const struct session_entry *from, int64_t now_ms);
+
+/* How many requests of it are open. */
+void sessions_add_stream_count(h2o_mem_pool_t *pool, struct json *entry, size_t total);
 
 /* Whether a kubeconfig session may be called that: short enough, without control characters. */
 bool token_name_fits(h2o_iovec_t name);

@@ -24,6 +24,17 @@ struct portal_authorities {
     unsigned cluster_count;
 };
 
+struct portal_stream {         /* something that is open through the proxy */
+    const char *grant_id;      /* the session that it goes by */
+    const char *what;          /* "watch", "WebSocket", … */
+    const char *method, *path; /* without the query */
+    int64_t since_ms;          /* wall */
+    uint64_t bytes;            /* of bodies, both ways */
+};
+/* The open ones of a sign-in: at most max into out, whose strings are in pool; returns how many there are. Any thread. */
+typedef size_t (*portal_streams)(void *ctx, h2o_mem_pool_t *pool, const char *login_id,
+                                 struct portal_stream *out, size_t max);
+
 struct portal_parts { /* borrowed, shared by all threads */
     const struct config *config;
     struct okta *okta;
@@ -35,6 +46,8 @@ struct portal_parts { /* borrowed, shared by all threads */
     const struct seal_keys *seal_keys;
     struct metrics *metrics;
     const struct portal_authorities *authorities;
+    portal_streams streams; /* NULL: there is no proxy */
+    void *streams_ctx;
 };
 
 struct portal;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The person's own sessions: every sign-in with the kubeconfig sessions below it, to name and to end. What is
- * somebody else's is as unknown here as what never was. */
+ * The person's own sessions: every sign-in with the kubeconfig sessions and apps below it, to name and to end, and what is
+ * open through the proxy by them. What is somebody else's is as unknown here as what never was. */
 #include "handlers.h"
 
 #include "base/clock.h"
@@ -19,6 +19,8 @@ struct change { /* in the request's pool: what a form asks for */
     const char *id;
     const char *name;
 };
+
+#define MOST_STREAMS 50 /* shown on one page; the rest is told as a number */
 
 /* ---- the page ---- */
 
@@ -42,6 +44,14 @@ static const char *why_ended(h2o_mem_pool_t *pool, const struct config *config,
     }
 }
 
+/* What a person knows it by: the name that they gave it, or the app and its cluster. */
+static const char *title_of(h2o_mem_pool_t *pool, const struct session_grant *grant)
+{
+    if (grant->app[0] == '\0' || grant->cluster[0] == '\0')
+        return grant->name;
+    return text_format(pool, "%s on %s", grant->name, grant->cluster);
+}
+
 static void add_grants(h2o_mem_pool_t *pool, struct json *entry, const struct session_entry *from,
                        int64_t now_ms)
 {
@@ -51,7 +61,9 @@ static void add_grants(h2o_mem_pool_t *pool, struct json *entry, const struct se
         struct json *row = json_push_object(pool, list);
         json_add_string(pool, row, "id", grant->id);
         json_add_string(pool, row, "name", grant->name);
+        json_add_string(pool, row, "title", title_of(pool, grant));
         json_add_string(pool, row, "cluster", grant->cluster);
+        json_add_bool(pool, row, "is_app", grant->app[0] != '\0');
         json_add_string(pool, row, "address", grant->address);
         page_add_time(pool, row, "created", grant->created_ms, now_ms);
         page_add_time(pool, row, "used", grant->last_used_ms, now_ms);
@@ -71,6 +83,42 @@ static void add_notes(h2o_mem_pool_t *pool, struct json *entry, const struct con
         json_add_bool(pool, row, "grave", note->reason == SESSION_TOKEN_REUSED);
         page_add_time(pool, row, "ended", note->ended_ms, now_ms);
     }
+}
+
+static const char *title_of_id(h2o_mem_pool_t *pool, const struct session_entry *entry,
+                               const char *grant_id)
+{
+    for (size_t i = 0; grant_id != NULL && i < entry->grant_count; i++)
+        if (strcmp(entry->grants[i].id, grant_id) == 0)
+            return title_of(pool, &entry->grants[i]);
+    return NULL; /* it ended just now */
+}
+
+static void add_streams(h2o_mem_pool_t *pool, struct json *entry, const struct session_entry *from,
+                        const struct sessions_streams *streams, int64_t now_ms)
+{
+    struct json *list = json_add_array(pool, entry, "streams");
+    for (size_t i = 0; i < streams->count; i++) {
+        const struct portal_stream *stream = &streams->all[i];
+        struct json *row = json_push_object(pool, list);
+        json_add_string(pool, row, "what", stream->what);
+        json_add_string(pool, row, "method", stream->method);
+        json_add_string(pool, row, "path", stream->path);
+        json_add_string(pool, row, "by", title_of_id(pool, from, stream->grant_id));
+        json_add_string(pool, row, "bytes", words_bytes(pool, stream->bytes));
+        page_add_time(pool, row, "since", stream->since_ms, now_ms);
+    }
+    sessions_add_stream_count(pool, entry, streams->total);
+    if (streams->total > streams->count && streams->count > 0)
+        json_add_string(
+            pool, entry, "more_streams",
+            text_format(pool, "%zu more are not shown.", streams->total - streams->count));
+}
+
+void sessions_add_stream_count(h2o_mem_pool_t *pool, struct json *entry, size_t total)
+{
+    json_add_bool(pool, entry, "any_stream", total > 0);
+    json_add_string(pool, entry, "stream_count", words_count(pool, (int64_t)total, "open request"));
 }
 
 void sessions_add_entry(h2o_mem_pool_t *pool, struct json *entry, const struct config *config,
@@ -100,9 +148,30 @@ struct json *sessions_model(h2o_mem_pool_t *pool, const struct page_frame *frame
         struct json *entry = json_push_object(pool, list);
         json_add_bool(pool, entry, "here", strcmp(seen->entries[i].login.id, seen->own_id) == 0);
         sessions_add_entry(pool, entry, config, &seen->entries[i], seen->now_ms);
+        if (seen->streams != NULL)
+            add_streams(pool, entry, &seen->entries[i], &seen->streams[i], seen->now_ms);
     }
     json_add_bool(pool, model, "several", seen->count > 1);
     return model;
+}
+
+/* What is open below each of the sign-ins, MOST_STREAMS together. */
+static const struct sessions_streams *find_streams(const struct portal_parts *parts,
+                                                   h2o_mem_pool_t *pool,
+                                                   const struct session_list *list)
+{
+    size_t room = MOST_STREAMS;
+    if (parts->streams == NULL)
+        return NULL;
+    struct sessions_streams *out = h2o_mem_alloc_pool(pool, (list->count + 1) * sizeof(*out));
+    for (size_t i = 0; i < list->count; i++) {
+        struct portal_stream *all = h2o_mem_alloc_pool(pool, (room + 1) * sizeof(*all));
+        size_t total =
+            parts->streams(parts->streams_ctx, pool, list->entries[i].login.id, all, room);
+        out[i] = (struct sessions_streams){all, total < room ? total : room, total};
+        room -= out[i].count;
+    }
+    return out;
 }
 
 static void show(struct visit *visit)
@@ -115,6 +184,7 @@ static void show(struct visit *visit)
     sessions_list(parts->sessions, pool, visit->login.uid, MOST_ENTRIES, visit->now_ms, &list);
     seen.entries = list.entries;
     seen.count = list.count;
+    seen.streams = find_streams(parts, pool, &list);
     visit_send(visit, "sessions.html",
                sessions_model(pool, &visit->portal->frame, parts->config, visit->identity, &seen));
 }

@@ -63,3 +63,15 @@ const char *words_duration(h2o_mem_pool_t *pool, int64_t ms)
             return words_count(pool, ms / units[i].ms, units[i].name);
     return words_count(pool, ms, "millisecond");
 }
+
+const char *words_bytes(h2o_mem_pool_t *pool, uint64_t bytes)
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    unsigned unit = 0;
+    if (bytes < 1000)
+        return words_count(pool, (int64_t)bytes, "byte");
+    for (; bytes >= 1000 * 1000; unit++)
+        bytes /= 1000;
+    return text_format(pool, "%llu.%llu %s", (unsigned long long)bytes / 1000,
+                       (unsigned long long)bytes % 1000 / 100, units[unit]);
+}

@@ -12,6 +12,8 @@ const char *words_relative(h2o_mem_pool_t *pool, int64_t when_ms, int64_t now_ms
 const char *words_exact(h2o_mem_pool_t *pool, int64_t when_ms);
 /* "16:18:00 UTC". In pool. */
 const char *words_clock(h2o_mem_pool_t *pool, int64_t when_ms);
+/* "0 bytes", "812 bytes", "3.4 MB": powers of ten. In pool. */
+const char *words_bytes(h2o_mem_pool_t *pool, uint64_t bytes);
 /* A duration of the config, in the largest unit that fits evenly: "1 minute", "90 seconds", "12 hours". In pool. */
 const char *words_duration(h2o_mem_pool_t *pool, int64_t ms);
 /* "1 thing", "2 things". In pool. */

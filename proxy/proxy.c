@@ -115,6 +115,11 @@ void proxy_reload_files(struct proxy *self)
             api_reload_files(self->apis[i]);
 }
 
+struct streams_hub *proxy_streams(const struct proxy *self)
+{
+    return self->hub->streams;
+}
+
 void proxy_stop(struct proxy *self)
 {
     atomic_store(&self->hub->cut_at_ms, clock_mono_ms() + STOP_AFTER_MS);

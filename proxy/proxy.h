@@ -10,6 +10,7 @@
 #include "webhook/decide.h"
 
 struct proxy;
+struct streams_hub;
 struct proxy_parts { /* decider is copied, the rest borrowed */
     struct decider decider;
     struct fetcher *fetcher;
@@ -26,6 +27,8 @@ h2o_handler_t *proxy_register(struct proxy *self, h2o_hostconf_t *host);
 void proxy_take_over(struct proxy *self, h2o_handler_t *handler, h2o_context_t *ctx);
 /* Takes up tokens of service accounts that were changed. From any thread. */
 void proxy_reload_files(struct proxy *self);
+/* What is open, for streams_snapshot; former's, too, and there until the first of them is freed. */
+struct streams_hub *proxy_streams(const struct proxy *self);
 /* From any thread: whatever is still open in a second or two is ended. */
 void proxy_stop(struct proxy *self);
 /* What is wrong with the files that the config names. */

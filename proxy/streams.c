@@ -181,6 +181,23 @@ static h2o_iovec_t shown_path(h2o_iovec_t path)
     return h2o_iovec_init(path.base, len < SHOWN_PATH ? len : SHOWN_PATH);
 }
 
+static bool has_watch(h2o_iovec_t path)
+{
+    return memmem(path.base, path.len, "watch=1", 7) != NULL ||
+           memmem(path.base, path.len, "watch=true", 10) != NULL ||
+           memmem(path.base, path.len, "/watch/", 7) != NULL;
+}
+
+/* A word for people: what the request asks for, whatever comes of it. */
+static const char *what_it_is(const h2o_req_t *req)
+{
+    if (req->upgrade.base != NULL)
+        return h2o_lcstris(req->upgrade.base, req->upgrade.len, H2O_STRLIT("websocket"))
+                   ? "WebSocket"
+                   : "tunnel";
+    return has_watch(req->input.path) ? "watch" : "request";
+}
+
 struct stream_entry *streams_add(struct streams *self, h2o_req_t *req,
                                  const struct stream_owner *owner)
 {
@@ -190,6 +207,7 @@ struct stream_entry *streams_add(struct streams *self, h2o_req_t *req,
         .streams = self,
         .method = h2o_strdup(NULL, req->input.method.base, req->input.method.len).base,
         .path = h2o_strdup(NULL, path.base, path.len).base,
+        .what = what_it_is(req),
         .since_wall_ms = clock_wall_ms(),
         .client = req->conn->callbacks->get_socket(req->conn)};
     if (owner != NULL) {
@@ -250,6 +268,7 @@ static struct stream_info describe(const struct stream_entry *entry, h2o_mem_poo
         .owner = {copy(pool, owner->login_id), copy(pool, owner->grant_id), copy(pool, owner->uid),
                   copy(pool, owner->cluster), copy(pool, owner->app)},
         .kind = entry->kind,
+        .what = entry->what,
         .method = text_dup(pool, entry->method),
         .path = text_dup(pool, entry->path),
         .since_wall_ms = entry->since_wall_ms,
@@ -265,10 +284,13 @@ size_t streams_snapshot(struct streams_hub *self, const struct stream_query *que
     for (size_t i = 0; i < MOST_WORKERS && self->workers[i] != NULL; ++i) {
         struct streams *worker = self->workers[i];
         pthread_mutex_lock(&worker->lock);
-        for (h2o_linklist_t *at = worker->entries.next; at != &worker->entries && count < max;
-             at = at->next)
-            if (query == NULL || query->wanted(query->ctx, &entry_of(at)->owner))
-                out[count++] = describe(entry_of(at), pool);
+        for (h2o_linklist_t *at = worker->entries.next; at != &worker->entries; at = at->next) {
+            if (query != NULL && !query->wanted(query->ctx, &entry_of(at)->owner))
+                continue;
+            if (count < max)
+                out[count] = describe(entry_of(at), pool);
+            ++count;
+        }
         pthread_mutex_unlock(&worker->lock);
     }
     pthread_mutex_unlock(&self->lock);

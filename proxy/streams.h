@@ -40,6 +40,7 @@ enum stream_kind { STREAM_REQUEST, STREAM_UPGRADE, STREAM_KINDS };
 struct stream_info {           /* one open exchange, as a page shows it */
     struct stream_owner owner; /* copied into the pool */
     enum stream_kind kind;
+    const char *what; /* static: "watch", "WebSocket", "tunnel" or "request" */
     const char *method;
     const char *path; /* without the query, cut at 200 bytes */
     int64_t since_wall_ms;
@@ -49,8 +50,8 @@ struct stream_query {
     bool (*wanted)(void *ctx, const struct stream_owner *owner);
     void *ctx;
 };
-/* From any thread: those that query (NULL: all) wants, at most max, oldest first by worker; how many were put into
- * out, whose strings are in pool. */
+/* From any thread: those that query (NULL: all) wants, at most max, oldest first by worker, into out, whose strings are
+ * in pool; returns how many there are, in out or not. */
 size_t streams_snapshot(struct streams_hub *self, const struct stream_query *query,
                         h2o_mem_pool_t *pool, struct stream_info *out, size_t max);
 
@@ -62,6 +63,7 @@ struct
     struct stream_owner owner; /* its own copies */
     bool owned;                /* else it is never judged */
     enum stream_kind kind;
+    const char *what; /* as in stream_info */
     char *method, *path;
     int64_t since_wall_ms;
     _Atomic uint64_t bytes_down, bytes_up;

@@ -251,13 +251,15 @@ static const char *plain(struct asking *self, const struct json *of, const char 
 
 static void print_row(struct asking *self, const struct json *session, const struct json *sign_in)
 {
-    bool is_sign_in = session == sign_in;
+    const char *kind = session == sign_in                    ? "sign-in"
+                       : json_member(session, "app") != NULL ? "app"
+                                                             : "kubeconfig";
     printf("%-24s  %-10s  %-24s  %-24s  %-16s  %-24s  %-20s  %-20s  %-20s  %s\n",
-           plain(self, session, "id"), is_sign_in ? "sign-in" : "kubeconfig",
-           plain(self, sign_in, "uid"), plain(self, sign_in, "user"),
-           plain(self, session, "cluster"), plain(self, session, "name"),
-           plain(self, session, "created"), plain(self, session, "last_used"),
-           plain(self, session, "ends"), plain(self, session, "address"));
+           plain(self, session, "id"), kind, plain(self, sign_in, "uid"),
+           plain(self, sign_in, "user"), plain(self, session, "cluster"),
+           plain(self, session, "name"), plain(self, session, "created"),
+           plain(self, session, "last_used"), plain(self, session, "ends"),
+           plain(self, session, "address"));
 }
 
 static void print_table(struct asking *self, const struct json *sign_ins)

@@ -29,6 +29,8 @@ static void put_grant(struct json_writer *out, const struct session_grant *grant
     json_begin_object(out);
     put_text(out, "id", grant->id);
     put_text(out, "cluster", grant->cluster);
+    if (grant->app[0] != '\0')
+        put_text(out, "app", grant->app);
     put_text(out, "name", grant->name);
     put_text(out, "address", grant->address);
     put_time(out, "created", grant->created_ms);

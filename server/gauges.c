@@ -40,6 +40,13 @@ static double read_oldest(void *ctx)
     return (double)((struct server *)ctx)->oldest_fact_ms / 1000.0;
 }
 
+static double read_apps(void *ctx)
+{
+    struct session_counts counts;
+    sessions_count(((struct server *)ctx)->sessions, &counts);
+    return (double)counts.apps;
+}
+
 static double read_log_lost(void *ctx)
 {
     (void)ctx;
@@ -51,6 +58,7 @@ void server_add_gauges(struct server *self)
     struct metrics *m = self->metrics;
     metrics_gauge(m, "postern_sessions", "Live sessions.", "kind=\"login\"", read_logins, self);
     metrics_gauge(m, "postern_sessions", "Live sessions.", "kind=\"grant\"", read_grants, self);
+    metrics_gauge(m, "postern_sessions", "Live sessions.", "kind=\"app\"", read_apps, self);
     metrics_gauge(m, "postern_identities", "Users whose groups are known.", "", read_known, self);
     metrics_gauge(m, "postern_identities_in_flight", "Questions to Okta under way.", "",
                   read_in_flight, self);

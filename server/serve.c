@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "open_streams.h"
 #include "reload.h"
 #include "server.h"
 
@@ -142,10 +143,10 @@ static size_t connection_cap(const struct server *self)
 
 void serve_audit_ended(const struct session_ended *ended)
 {
-    log_audit("session_ended", LOG_STR("kind", ended->is_grant ? "grant" : "login"),
-              LOG_STR("session", ended->id), LOG_STR("uid", ended->uid),
-              LOG_STR("cluster", ended->cluster),
-              LOG_STR("reason", session_end_name(ended->reason)));
+    const char *kind = ended->app != NULL ? "app" : ended->is_grant ? "grant" : "login";
+    log_audit("session_ended", LOG_STR("kind", kind), LOG_STR("session", ended->id),
+              LOG_STR("uid", ended->uid), LOG_STR("cluster", ended->cluster),
+              LOG_STR("app", ended->app), LOG_STR("reason", session_end_name(ended->reason)));
 }
 
 static void on_session_ended(void *ctx, const struct session_ended *ended)
@@ -262,12 +263,15 @@ void server_furnish(struct server *self, struct edition *edition, const struct e
                                  .authorities = edition->authorities};
     if (edition->config->has_webhook)
         edition->webhook = webhook_new(&decider, self->metrics);
+    const struct proxy_parts proxy = {decider, self->fetcher, self->metrics};
+    if (edition->config->has_proxy) {
+        edition->proxy = former != NULL ? proxy_renew(former->proxy, &proxy) : proxy_new(&proxy);
+        parts.streams = open_streams_list;
+        parts.streams_ctx = proxy_streams(edition->proxy);
+    }
     if (edition->config->has_portal)
         edition->portal =
             former != NULL ? portal_renew(former->portal, &parts) : portal_new(&parts);
-    const struct proxy_parts proxy = {decider, self->fetcher, self->metrics};
-    if (edition->config->has_proxy)
-        edition->proxy = former != NULL ? proxy_renew(former->proxy, &proxy) : proxy_new(&proxy);
 }
 
 static void register_handlers(struct server *self)

@@ -448,6 +448,42 @@ static void test_device(void **state)
     assert_false(has(html, "<h1>Approved</h1>"));
 }
 
+/* peers 53 */
+static void test_sessions(void **state)
+{
+    struct session_grant grants[] = {
+        {.id = "g1",
+         .name = "laptop",
+         .cluster = "prod-eu",
+         .created_ms = NOW,
+         .last_used_ms = NOW},
+        {.id = "g2", .name = HOSTILE, .cluster = "staging", .app = "headlamp", .created_ms = NOW},
+        {.id = "g3", .name = "Grafana", .app = "grafana", .created_ms = NOW},
+    };
+    const struct session_entry entry = {.login = login_of(), .grants = grants, .grant_count = 3};
+    const struct portal_stream all[] = {
+        {"g2", "WebSocket", "GET", "/" HOSTILE, NOW - MINUTE, 3450000},
+        {"gone", "watch", "GET", "/api/v1/pods", NOW, 12},
+    };
+    const struct sessions_streams streams = {all, 2, 7};
+    struct sessions_seen seen = {&entry, 1, &streams, "x", false, NOW};
+    (void)state;
+    const char *html =
+        look("sessions", "sessions.html", sessions_model(&pool, &frame, &config, &ada, &seen));
+    assert_int_equal(count(html, "<script>"), 0);
+    assert_int_equal(count(html, "<summary>Rename"), 1); /* an app's is called as the app */
+    assert_true(has(html, "<strong><bdi>Grafana</bdi></strong>"));
+    assert_true(has(html, " on staging</bdi></strong>"));
+    assert_true(has(html, "<summary>7 open requests</summary>"));
+    assert_true(has(html, "GET /api/v1/pods</bdi>"));
+    assert_true(has(html, "3.4 MB"));
+    assert_true(has(html, "5 more are not shown."));
+    seen.streams = NULL;
+    html = look("sessions_no_proxy", "sessions.html",
+                sessions_model(&pool, &frame, &config, &ada, &seen));
+    assert_false(has(html, "open request"));
+}
+
 /* Every code has words of its own, and a next step; an unknown one too. */
 static void test_refusals(void **state)
 {
@@ -538,6 +574,7 @@ int main(void)
         cmocka_unit_test(test_token),     cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_authorize), cmocka_unit_test(test_results),
         cmocka_unit_test(test_errors),    cmocka_unit_test(test_device),
+        cmocka_unit_test(test_sessions),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -47,7 +47,8 @@ static void apps_sessions_are_grants(void **state)
     struct session_list list;
     struct session_login login = add_login(self, "alice", T0);
     struct session_grant grant = add_app(self, login.id, "");
-    assert_int_equal(counts(self).grants, 1);
+    assert_int_equal(counts(self).apps, 1);
+    assert_int_equal(counts(self).grants, 0);
     h2o_mem_init_pool(&pool);
     sessions_list(self->sessions, &pool, "alice", 5, T0, &list);
     assert_int_equal(list.entries[0].grant_count, 1);
@@ -62,6 +63,7 @@ static void apps_sessions_are_grants(void **state)
     end_login(self, login.id);
     await(&self->waiter, 1);
     assert_int_equal(use(self, grant.id, T0), SESSION_UNKNOWN);
+    assert_int_equal(counts(self).apps, 0);
     assert_int_equal(store_count(&self->store->store), 0);
 }
 

@@ -67,12 +67,26 @@ static void test_duration(void **state)
         assert_string_equal(words_duration(*state, rows[i].ms), rows[i].words);
 }
 
+static void test_bytes(void **state)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *words;
+    } rows[] = {
+        {0, "0 bytes"},       {1, "1 byte"},       {999, "999 bytes"},  {1000, "1.0 kB"},
+        {999999, "999.9 kB"}, {1000000, "1.0 MB"}, {3450000, "3.4 MB"}, {UINT64_MAX, "18.4 EB"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_string_equal(words_bytes(*state, rows[i].bytes), rows[i].words);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         POOLED(test_relative),
         POOLED(test_exact),
         POOLED(test_duration),
+        POOLED(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
