@@ -13,13 +13,13 @@ void text_init(struct text *self, h2o_mem_pool_t *pool)
 
 /* Makes room for more bytes and a NUL. The former block stays in the pool: doubling keeps that below the
  * size of the text itself. */
-static void reserve(struct text *self, size_t more)
+static void reserve_from(struct text *self, size_t more, size_t least)
 {
     assert(more < SIZE_MAX / 4 && self->len < SIZE_MAX / 4);
     size_t need = self->len + more + 1;
     if (need <= self->capacity)
         return;
-    size_t capacity = self->capacity != 0 ? self->capacity * 2 : 256;
+    size_t capacity = self->capacity != 0 ? self->capacity * 2 : least;
     while (capacity < need)
         capacity *= 2;
     char *bytes = h2o_mem_alloc_pool(self->pool, capacity);
@@ -27,6 +27,16 @@ static void reserve(struct text *self, size_t more)
         memcpy(bytes, self->bytes, self->len);
     self->bytes = bytes;
     self->capacity = capacity;
+}
+
+static void reserve(struct text *self, size_t more)
+{
+    reserve_from(self, more, 256);
+}
+
+void text_reserve(struct text *self, size_t more)
+{
+    reserve_from(self, more, more + 1);
 }
 
 void text_add(struct text *self, const char *bytes, size_t len)

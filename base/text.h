@@ -15,6 +15,8 @@ struct text {
 };
 
 void text_init(struct text *self, h2o_mem_pool_t *pool);
+/* Makes room for more bytes in one step; an empty text gets exactly that. */
+void text_reserve(struct text *self, size_t more);
 void text_add(struct text *self, const char *bytes, size_t len);
 void text_add_string(struct text *self, const char *string);
 void text_add_format(struct text *self, const char *format, ...)

@@ -153,24 +153,37 @@ static void on_failure(void *ctx, h2o_req_t *req, enum proxy_failure failure)
     answer_status(req, status, status == 401 ? NULL : proxy_failure_text(failure));
 }
 
-static bool query_has(h2o_req_t *req, const char *name)
+static bool is_set(const struct web_form *form, const char *name)
+{
+    h2o_iovec_t value = web_form_value(form, name);
+    return value.base != NULL && !iovec_equal(value, "false") && !iovec_equal(value, "0");
+}
+
+static bool query_asks_to_wait(h2o_req_t *req)
 {
     struct web_form form;
     struct error err;
     h2o_iovec_t query = web_query(req);
-    if (query.base == NULL || !web_form_parse(&req->pool, query, &form, &err))
-        return false;
-    h2o_iovec_t value = web_form_value(&form, name);
-    return value.base != NULL && !iovec_equal(value, "false") && !iovec_equal(value, "0");
+    return query.base != NULL && web_form_parse(&req->pool, query, &form, &err) &&
+           (is_set(&form, "watch") || is_set(&form, "follow"));
 }
 
 /* Watches and followed logs may be silent for hours; so may what stands behind an API server's own proxy. */
 static bool may_be_silent(h2o_req_t *req)
 {
     h2o_iovec_t path = req->input.path;
-    return req->upgrade.base != NULL || query_has(req, "watch") || query_has(req, "follow") ||
+    return req->upgrade.base != NULL || query_asks_to_wait(req) ||
            memmem(path.base, path.len, "/proxy/", 7) != NULL ||
            memmem(path.base, path.len, "/watch/", 7) != NULL;
+}
+
+static h2o_iovec_t bearer_line(h2o_mem_pool_t *pool, h2o_iovec_t token)
+{
+    struct text line;
+    text_init(&line, pool);
+    text_add_string(&line, "Bearer ");
+    text_add(&line, token.base, token.len);
+    return text_iovec(&line);
 }
 
 /* Authorization, and who it is. False: nothing may be sent. */
@@ -179,8 +192,7 @@ static bool add_identity(struct exchange *self)
     h2o_mem_pool_t *pool = &self->req->pool;
     h2o_iovec_t authorization = {NULL, 0};
     if (config_of(self->api)->mode == API_PASS) {
-        authorization =
-            iovec_of(text_format(pool, "Bearer %.*s", (int)self->token.len, self->token.base));
+        authorization = bearer_line(pool, self->token);
         impersonation_add(&self->asked, &self->headers); /* the API server judges it by the token */
     } else {
         authorization = account_authorization(&self->api->account, pool);

@@ -26,7 +26,9 @@ void header_list_init(struct header_list *self, h2o_mem_pool_t *pool)
 static void append(struct header_list *self, h2o_iovec_t name, h2o_iovec_t value)
 {
     if (self->count == self->capacity) {
-        size_t capacity = self->capacity == 0 ? 32 : 2 * self->capacity;
+        size_t capacity = self->capacity == 0
+                              ? 24
+                              : 2 * self->capacity; /* more would be no piece of h2o's pool */
         struct header *entries = h2o_mem_alloc_pool(self->pool, capacity * sizeof(*entries));
         if (self->count != 0)
             memcpy(entries, self->entries, self->count * sizeof(*entries));

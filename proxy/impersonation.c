@@ -7,6 +7,7 @@
 #include <ctype.h>
 
 #include "base/text.h"
+#include "plain.h"
 
 #define MAX_VALUE  1024
 #define MAX_GROUPS 64
@@ -112,14 +113,22 @@ static bool take(h2o_req_t *req, const h2o_header_t *header, struct impersonatio
                      "there is an Impersonate header of an unknown name, or too many of them");
 }
 
+static void make_room(h2o_mem_pool_t *pool, struct impersonation *out)
+{
+    out->groups = h2o_mem_alloc_pool(pool, MAX_GROUPS * sizeof(*out->groups));
+    out->extras = h2o_mem_alloc_pool(pool, MAX_EXTRAS * sizeof(*out->extras));
+}
+
 bool impersonation_read(h2o_req_t *req, struct impersonation *out, struct error *err)
 {
     *out = (struct impersonation){.groups = NULL};
-    out->groups = h2o_mem_alloc_pool(&req->pool, MAX_GROUPS * sizeof(*out->groups));
-    out->extras = h2o_mem_alloc_pool(&req->pool, MAX_EXTRAS * sizeof(*out->extras));
     for (size_t i = 0; i < req->headers.size; i++) {
         const h2o_header_t *header = &req->headers.entries[i];
-        if (looks_like_one(*header->name) && !take(req, header, out, err))
+        if (!looks_like_one(*header->name))
+            continue;
+        if (out->groups == NULL)
+            make_room(&req->pool, out);
+        if (!take(req, header, out, err))
             return false;
     }
     if (out->user.base == NULL &&
@@ -173,21 +182,29 @@ static void add(struct header_list *list, const char *name, const char *value)
     header_list_add(list, name, iovec_of(value));
 }
 
-static bool is_legal_in_name(unsigned char c)
+static char *put_escaped(char *out, char c)
 {
-    return isalnum(c) || (c != '%' && c != '\0' && strchr("!#$&'*+-.^_`|~", c) != NULL);
+    static const char digits[] = "0123456789ABCDEF";
+    *out++ = '%';
+    *out++ = digits[(unsigned char)c >> 4];
+    *out++ = digits[(unsigned char)c & 15];
+    return out;
 }
 
 static void add_extra(struct header_list *list, h2o_iovec_t key, h2o_iovec_t value)
 {
-    struct text name;
-    text_init(&name, list->pool);
-    text_add_string(&name, "Impersonate-Extra-");
+    static const char prefix[] = "Impersonate-Extra-";
+    char *name = h2o_mem_alloc_pool(list->pool, sizeof(prefix) + 3 * key.len);
+    char *at = name + sizeof(prefix) - 1;
+    memcpy(name, prefix, sizeof(prefix));
     for (size_t i = 0; i < key.len; i++) {
-        unsigned char c = (unsigned char)key.base[i];
-        text_add_format(&name, is_legal_in_name(c) ? "%c" : "%%%02X", c);
+        if (key.base[i] != '%' && plain_is_token(h2o_iovec_init(&key.base[i], 1)))
+            *at++ = key.base[i];
+        else
+            at = put_escaped(at, key.base[i]);
     }
-    header_list_add(list, name.bytes, value);
+    *at = '\0';
+    header_list_add(list, name, value);
 }
 
 void impersonation_add(const struct impersonation *asked, struct header_list *list)

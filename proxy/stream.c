@@ -358,11 +358,21 @@ static void add_line(struct text *out, h2o_iovec_t name, h2o_iovec_t value)
     text_add(out, "\r\n", 2);
 }
 
+static size_t head_size(const struct exchange *self)
+{
+    const struct proxy_request *request = &self->request;
+    size_t size = request->method.len + request->path.len + request->host.len + 256;
+    for (size_t i = 0; i < request->header_count; ++i)
+        size += request->headers[i].name.len + request->headers[i].value.len + 4;
+    return size;
+}
+
 static h2o_iovec_t write_head(struct exchange *self)
 {
     const struct proxy_request *request = &self->request;
     struct text out;
     text_init(&out, &self->req->pool);
+    text_reserve(&out, head_size(self));
     assert(plain_is_token(request->method) && headers_check_target(request->path, NULL));
     text_add(&out, request->method.base, request->method.len);
     text_add(&out, " ", 1);

@@ -169,11 +169,6 @@ h2o_timeout_t *streams_never(struct streams *self)
 
 /* ---- entries ---- */
 
-static char *own(const char *string)
-{
-    return string != NULL ? h2o_strdup(NULL, string, SIZE_MAX).base : NULL;
-}
-
 static h2o_iovec_t shown_path(h2o_iovec_t path)
 {
     const char *query = memchr(path.base, '?', path.len);
@@ -198,23 +193,47 @@ static const char *what_it_is(const h2o_req_t *req)
     return has_watch(req->input.path) ? "watch" : "request";
 }
 
+/* Puts a copy at *room and moves that on. */
+static char *put(char **room, h2o_iovec_t string)
+{
+    char *copy = *room;
+    memcpy(copy, string.base, string.len);
+    copy[string.len] = '\0';
+    *room += string.len + 1;
+    return copy;
+}
+
+static const char *put_string(char **room, const char *string)
+{
+    return string != NULL ? put(room, iovec_of(string)) : NULL;
+}
+
+static size_t size_of(const char *string)
+{
+    return string != NULL ? strlen(string) + 1 : 0;
+}
+
+/* An entry and all its strings are one piece of memory. */
 struct stream_entry *streams_add(struct streams *self, h2o_req_t *req,
                                  const struct stream_owner *owner)
 {
-    struct stream_entry *entry = h2o_mem_alloc(sizeof(*entry));
-    h2o_iovec_t path = shown_path(req->input.path);
-    *entry = (struct stream_entry){
-        .streams = self,
-        .method = h2o_strdup(NULL, req->input.method.base, req->input.method.len).base,
-        .path = h2o_strdup(NULL, path.base, path.len).base,
-        .what = what_it_is(req),
-        .since_wall_ms = clock_wall_ms(),
-        .client = req->conn->callbacks->get_socket(req->conn)};
-    if (owner != NULL) {
-        entry->owned = true;
-        entry->owner = (struct stream_owner){own(owner->login_id), own(owner->grant_id),
-                                             own(owner->uid), own(owner->cluster), own(owner->app)};
-    }
+    static const struct stream_owner nobody;
+    const struct stream_owner *of = owner != NULL ? owner : &nobody;
+    h2o_iovec_t path = shown_path(req->input.path), method = req->input.method;
+    size_t strings = size_of(of->login_id) + size_of(of->grant_id) + size_of(of->uid) +
+                     size_of(of->cluster) + size_of(of->app) + method.len + path.len + 2;
+    struct stream_entry *entry = h2o_mem_alloc(sizeof(*entry) + strings);
+    char *room = (char *)(entry + 1);
+    *entry = (struct stream_entry){.streams = self,
+                                   .owned = owner != NULL,
+                                   .what = what_it_is(req),
+                                   .since_wall_ms = clock_wall_ms(),
+                                   .client = req->conn->callbacks->get_socket(req->conn)};
+    entry->method = put(&room, method);
+    entry->path = put(&room, path);
+    entry->owner = (struct stream_owner){
+        put_string(&room, of->login_id), put_string(&room, of->grant_id),
+        put_string(&room, of->uid), put_string(&room, of->cluster), put_string(&room, of->app)};
     pthread_mutex_lock(&self->lock);
     h2o_linklist_insert(&self->entries, &entry->link);
     ++self->counts[entry->kind];
@@ -231,11 +250,6 @@ void streams_become(struct stream_entry *entry, enum stream_kind kind)
     pthread_mutex_unlock(&entry->streams->lock);
 }
 
-static void disown(const char *string)
-{
-    free((void *)(uintptr_t)string);
-}
-
 void stream_entry_free(struct stream_entry *entry)
 {
     if (entry == NULL)
@@ -244,13 +258,6 @@ void stream_entry_free(struct stream_entry *entry)
     h2o_linklist_unlink(&entry->link);
     --entry->streams->counts[entry->kind];
     pthread_mutex_unlock(&entry->streams->lock);
-    disown(entry->owner.login_id);
-    disown(entry->owner.grant_id);
-    disown(entry->owner.uid);
-    disown(entry->owner.cluster);
-    disown(entry->owner.app);
-    free(entry->method);
-    free(entry->path);
     free(entry);
 }
 

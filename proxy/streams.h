@@ -60,7 +60,7 @@ struct
     stream_entry { /* malloc'ed; used on its worker's thread, but read by snapshots under the lock */
     h2o_linklist_t link;
     struct streams *streams;
-    struct stream_owner owner; /* its own copies */
+    struct stream_owner owner; /* its own copies, behind the entry, as method and path */
     bool owned;                /* else it is never judged */
     enum stream_kind kind;
     const char *what; /* as in stream_info */
