@@ -11,27 +11,16 @@ import { freePorts } from '../support/config.mjs';
 import { tokenReview } from '../support/http.mjs';
 import { startWorld } from '../support/postern.mjs';
 import { getToken } from '../support/sign_in.mjs';
+import { binary, cpuUs, median, rssMib } from './figures.mjs';
+import { measureProxies } from './proxies.mjs';
 
 const run = promisify(execFile);
 const quick = process.argv.includes('--quick');
 const rounds = quick ? 3 : 7;
 const requests = quick ? 3000 : 15000;
 const out = path.resolve('build/bench');
-const binary = (name) => path.resolve('build/release', name);
 
 mkdirSync(out, { recursive: true });
-
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
-/** CPU time of a process in microseconds (user and system). */
-function cpuUs(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10_000; // USER_HZ is 100 on Linux
-}
-
-function rssMib(pid) {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
-}
 
 async function startBare(pki, bytes) {
   const [port] = await freePorts(1);
@@ -111,7 +100,7 @@ function forLoad(config) {
   config.tokens.lifetime = '1h';
 }
 
-async function main() {
+async function measureWebhook() {
   const world = await startWorld({ binary: binary('postern'), change: forLoad });
   const { pki, postern } = world;
   const idleRss = rssMib(postern.process.pid);
@@ -175,11 +164,14 @@ async function main() {
   result.bare.rss_mib = rssMib(bare.pid);
   result.idle = { rate: 0, cpu_us: 0, ratio_to_bare: 0, p50_us: 0, p99_us: 0, rss_mib: idleRss, ready_ms: readyMs };
 
-  writeFileSync(path.join(out, 'result.json'), `${JSON.stringify(result, null, 2)}\n`);
-  console.table(Object.fromEntries(Object.entries(result).map(([name, r]) => [name, Object.fromEntries(Object.entries(r).map(([k, v]) => [k, Math.round(v * 100) / 100]))])));
   bare.stop();
   bareForm.stop();
   await world.close();
+  return result;
 }
 
-await main();
+// The two parts share no process: each has the machine for itself.
+const only = process.argv.includes('--proxy-only');
+const result = { ...(only ? {} : await measureWebhook()), ...await measureProxies({ quick }) };
+writeFileSync(path.join(out, 'result.json'), `${JSON.stringify(result, null, 2)}\n`);
+console.table(Object.fromEntries(Object.entries(result).map(([name, r]) => [name, Object.fromEntries(Object.entries(r).map(([k, v]) => [k, Math.round(v * 100) / 100]))])));
