@@ -34,6 +34,7 @@ int admin_sessions(void *ctx, h2o_req_t *req, h2o_iovec_t rest);   /* GET /admin
 int admin_end(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* POST /admin/sessions/end */
 int authorize_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);   /* GET /authorize */
 int authorize_answer(void *ctx, h2o_req_t *req, h2o_iovec_t rest); /* POST /authorize */
+int app_enter(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /apps/enter */
 int keys_show(void *ctx, h2o_req_t *req, h2o_iovec_t rest);        /* GET /keys */
 
 /* ---- what pages show ---- */

@@ -157,6 +157,7 @@ static const struct address addresses[] = {
     {{"POST", "/admin/sessions/end", admin_end}, LOOKS},
     {{"GET", "/authorize", authorize_show}, LOOKS},
     {{"POST", "/authorize", authorize_answer}, LOOKS},
+    {{"GET", "/apps/enter", app_enter}, ACTS},
     {{"GET", "/keys", keys_show}, API},
     {{"POST", "/token", issuer_token}, API},
     {{"POST", "/device_authorization", device_authorization}, API},
