@@ -67,7 +67,10 @@ size_t web_header_count(h2o_req_t *req, const char *lower_case_name);
 bool web_method_is(h2o_req_t *req, const char *method);
 h2o_iovec_t web_path(h2o_req_t *req);  /* normalized, without the query */
 h2o_iovec_t web_query(h2o_req_t *req); /* without the '?', raw; {NULL, 0} when there is none */
-bool web_wants_json(h2o_req_t *req);   /* Accept names application/json and not text/html */
+/* A browser that goes to a page (or into a frame): Sec-Fetch-Mode: navigate, or, from one that sends no Sec-Fetch-*,
+ * Accept names text/html. An upgrade never is. */
+bool web_is_navigation(h2o_req_t *req);
+bool web_wants_json(h2o_req_t *req); /* Accept names application/json and not text/html */
 /* The media type of Content-Type, compared without case, parameters ignored; false when it stands there
  * twice. */
 bool web_content_type_is(h2o_req_t *req, const char *media_type);

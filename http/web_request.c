@@ -131,6 +131,18 @@ bool web_wants_json(h2o_req_t *req)
     return accepts(req, "application/json") && !accepts(req, "text/html");
 }
 
+bool web_is_navigation(h2o_req_t *req)
+{
+    bool is_modern = web_header(req, "sec-fetch-mode").base != NULL ||
+                     web_header(req, "sec-fetch-site").base != NULL ||
+                     web_header(req, "sec-fetch-dest").base != NULL;
+    if (req->upgrade.base != NULL)
+        return false;
+    return is_modern ? web_header_count(req, "sec-fetch-mode") == 1 &&
+                           iovec_equal(web_header(req, "sec-fetch-mode"), "navigate")
+                     : accepts(req, "text/html");
+}
+
 bool web_content_type_is(h2o_req_t *req, const char *media_type)
 {
     return web_header_count(req, "content-type") == 1 &&

@@ -9,14 +9,18 @@
 #include "api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache/used.h"
+#include "gate.h"
 #include "http/web.h"
 #include "streams.h"
 
-#define STOP_AFTER_MS 2000 /* for what is about to end by itself */
+#define REMEMBER_TICKETS 65536 /* of the last minute */
+#define STOP_AFTER_MS    2000  /* for what is about to end by itself */
 
 /* What outlives a reload. */
 struct hub {
     struct streams_hub *streams;
+    struct used_attempts *used_tickets;
     struct proxy *_Atomic current; /* whose rules count */
     atomic_bool stopping;
     _Atomic int64_t cut_at_ms; /* monotonic, once it is stopping */
@@ -26,6 +30,7 @@ struct proxy {
     struct proxy_parts parts;
     struct hub *hub;
     bool owns_hub;
+    struct gate *gate;
     struct api **apis; /* as config->clusters; NULL: that one has none */
 };
 
@@ -65,6 +70,8 @@ static struct proxy *make(const struct proxy_parts *parts, struct hub *hub)
     const struct config *config = parts->decider.config;
     struct proxy *self = h2o_mem_alloc(sizeof(*self));
     *self = (struct proxy){.parts = *parts, .hub = hub};
+    self->gate =
+        gate_new(&(struct gate_parts){&self->parts.decider, parts->seal_keys, hub->used_tickets});
     self->apis = h2o_mem_alloc((config->cluster_count + 1) * sizeof(*self->apis));
     for (unsigned i = 0; i < config->cluster_count; i++) {
         const struct api_parts api = {.decider = &self->parts.decider,
@@ -81,7 +88,7 @@ static struct proxy *make(const struct proxy_parts *parts, struct hub *hub)
 struct proxy *proxy_new(const struct proxy_parts *parts)
 {
     struct hub *hub = h2o_mem_alloc(sizeof(*hub));
-    *hub = (struct hub){.streams = NULL};
+    *hub = (struct hub){.used_tickets = used_attempts_new(REMEMBER_TICKETS)};
     hub->streams = streams_hub_new(may_stay, hub, parts->metrics);
     struct proxy *self = make(parts, hub);
     self->owns_hub = true;
@@ -101,8 +108,10 @@ void proxy_free(struct proxy *self)
     for (unsigned i = 0; i < self->parts.decider.config->cluster_count; i++)
         api_free(self->apis[i]);
     free(self->apis);
+    gate_free(self->gate);
     if (self->owns_hub) {
         streams_hub_free(self->hub->streams);
+        used_attempts_free(self->hub->used_tickets);
         free(self->hub);
     }
     free(self);

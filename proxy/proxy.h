@@ -15,6 +15,7 @@ struct proxy_parts { /* decider is copied, the rest borrowed */
     struct decider decider;
     struct fetcher *fetcher;
     struct metrics *metrics;
+    const struct seal_keys *seal_keys;
 };
 struct proxy *proxy_new(const struct proxy_parts *parts);
 /* For a reload: open streams are former's, too, and are judged by this one once it has taken over. */

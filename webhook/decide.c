@@ -63,7 +63,7 @@ static enum reason reason_of_state(enum session_state state)
 
 /* A token is for the API server of the session's cluster, be it a kubeconfig's session or an app's. An app takes
  * no session but its own, and none of before it moved to another cluster. */
-static bool is_for(const struct decide_gate *gate, const struct session_grant *grant)
+bool decide_is_for(const struct decide_gate *gate, const struct session_grant *grant)
 {
     const char *cluster = gate->cluster != NULL ? gate->cluster->name : "";
     return strcmp(grant->cluster, cluster) == 0 &&
@@ -78,10 +78,15 @@ static enum reason judge_session(const struct decider *self, const struct decide
     enum reason reason = reason_of_state(sessions_use_grant(self->sessions, id, wall_ms, &grant));
     if (reason != REASON_OK)
         return reason;
-    if (!is_for(gate, &grant))
+    if (!decide_is_for(gate, &grant))
         return REASON_WRONG_AUDIENCE;
     *out = grant;
     return REASON_OK;
+}
+
+struct decide_gate decide_gate_of(const struct config *config, const struct config_app *app)
+{
+    return (struct decide_gate){config_app_cluster(config, app), app->name, &app->allowed_groups};
 }
 
 bool decide_may_use(const struct config *config, const struct decide_gate *gate,

@@ -65,9 +65,13 @@ struct decide_gate {                      /* what somebody wants to use; borrowe
     const char *app;                      /* its name; NULL: it is the cluster's API server */
     const struct config_strings *groups;  /* the app's own; NULL: it has none */
 };
+struct decide_gate decide_gate_of(const struct config *config, const struct config_app *app);
 /* A good username, users.allowed_groups, the cluster's and the app's: all of them. */
 bool decide_may_use(const struct config *config, const struct decide_gate *gate,
                     const struct identity *identity);
+
+/* Whether a session is one of that gate's. */
+bool decide_is_for(const struct decide_gate *gate, const struct session_grant *grant);
 
 struct decide_wait; /* a decision that waits for an identity */
 typedef void (*decide_cb)(void *ctx, struct verdict *verdict);

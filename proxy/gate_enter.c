@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The hand-over. Cookies of the portal's host don't come to the app's, so a browser without a session here is sent there
+ * with the hash of a secret that stays in a cookie of the app's host, and comes back with a ticket that names the hash. So
+ * a ticket counts only in the browser that asked for it (nobody can be signed in as somebody else by a link), once, and
+ * within a minute. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "gate_cookie.h"
+#include "gate_private.h"
+#include "http/web.h"
+#include "token/ticket.h"
+
+/* ---- away ---- */
+
+/* In a frame the portal would show nothing. */
+static bool is_top_level(h2o_req_t *req)
+{
+    h2o_iovec_t dest = web_header(req, "sec-fetch-dest");
+    return web_is_navigation(req) && (dest.base == NULL || iovec_equal(dest, "document"));
+}
+
+static void refuse_stranger(struct gate *self, h2o_req_t *req, const struct config_app *app)
+{
+    bool is_read = web_method_is(req, "GET") || web_method_is(req, "HEAD");
+    const char *label = app->label;
+    struct gate_trouble trouble = {
+        .status = 401,
+        .title = "You are not signed in any more",
+        .what = text_format(&req->pool, "So what you sent was not passed on to %s.", label),
+        .todo =
+            "Sign in again in another tab, then come back to this one, go back, and send it again.",
+        .action = "Sign in",
+        .in_new_tab = true};
+    if (is_read)
+        trouble.what = text_format(&req->pool, "%s is shown to people who are signed in.", label),
+        trouble.todo = "Open the app in a tab of its own to sign in.";
+    gate_refuse(self, req, app, &trouble);
+}
+
+static const char *return_path(h2o_req_t *req, const struct config_app *app)
+{
+    const char *path = web_return_to(&req->pool, req->input.path);
+    return path != NULL ? path : text_format(&req->pool, "%s/", gate_path(app));
+}
+
+void gate_begin(struct gate *self, h2o_req_t *req, const struct config_app *app)
+{
+    const struct gate_cookies cookies = {req, self->parts.seal_keys, app};
+    bool is_read = web_method_is(req, "GET") || web_method_is(req, "HEAD");
+    gate_session_drop(&cookies);
+    if (!is_read || !is_top_level(req)) {
+        refuse_stranger(self, req, app);
+        return;
+    }
+    const char *begin = gate_begin_give(&cookies, return_path(req, app), clock_wall_ms());
+    web_add_header(req, "referrer-policy", "no-referrer");
+    web_redirect(req, text_format(&req->pool, "%s/apps/enter?app=%s&begin=%s",
+                                  self->parts.decider->config->portal.url, app->name, begin));
+}
+
+/* ---- back ---- */
+
+/* A write to the sessions can't be called off: this lives until it comes back, with or without its request. */
+struct entry {
+    struct gate *gate;
+    const struct config_app *app;
+    h2o_req_t *req; /* NULL: the client left */
+    struct entry_half *half;
+    const char *return_to; /* in the request's pool */
+};
+struct entry_half { /* in the request's pool */
+    struct entry *entry;
+};
+
+static void on_request_gone(void *data)
+{
+    struct entry_half *half = data;
+    if (half->entry != NULL)
+        half->entry->req = NULL;
+}
+
+static void refuse_ticket(struct gate *self, h2o_req_t *req, const struct config_app *app)
+{
+    gate_refuse(self, req, app,
+                &(struct gate_trouble){
+                    .status = 400,
+                    .title = "This way in has been used or took too long",
+                    .what =
+                        "The link that you followed works once, for a minute, and in the browser "
+                        "that asked for it.",
+                    .todo = "Open the app again. If you come back to this page each time, see that "
+                            "your browser accepts cookies.",
+                    .action = "Open the app",
+                });
+}
+
+static void let_in(h2o_req_t *req, const char *return_to)
+{
+    web_add_header(req, "referrer-policy", "no-referrer");
+    web_redirect(req, return_to);
+}
+
+static void refuse_entry(const struct entry *self, const struct error *err)
+{
+    struct gate_trouble trouble = {.status = 401,
+                                   .title = "You are not signed in any more",
+                                   .what = "Your sign-in ended while you were on your way here.",
+                                   .todo = "Open the app again to sign in.",
+                                   .action = "Open the app"};
+    if (err->kind != ERROR_REJECTED) {
+        log_error("a session of an app could not be kept", LOG_STR("app", self->app->name),
+                  LOG_STR("reason", err->text), LOG_STR("request_id", web_request_id(self->req)));
+        trouble.status = 503;
+        trouble.title = "You could not be let in";
+        trouble.what = "Postern could not write down that you are here.";
+        trouble.todo =
+            "Try again in a moment. If it stays like this, give whoever runs Postern the "
+            "request number below.";
+        trouble.action = "Try again";
+    }
+    gate_refuse(self->gate, self->req, self->app, &trouble);
+}
+
+static void welcome(const struct entry *self, const struct session_grant *grant)
+{
+    const struct gate_cookies cookies = {self->req, self->gate->parts.seal_keys, self->app};
+    log_audit("app_entered", LOG_STR("uid", grant->uid), LOG_STR("login", grant->login_id),
+              LOG_STR("session", grant->id), LOG_STR("app", grant->app),
+              LOG_STR("cluster", grant->cluster[0] != '\0' ? grant->cluster : NULL),
+              LOG_STR("address", grant->address), LOG_STR("request_id", web_request_id(self->req)));
+    gate_session_give(&cookies, grant->id);
+    let_in(self->req, self->return_to);
+}
+
+static void on_grant(void *ctx, const struct session_grant *grant, const char *credential,
+                     const struct error *err)
+{
+    struct entry *self = ctx;
+    (void)credential; /* an app's session has none */
+    if (self->req !=
+        NULL) { /* else nobody has the cookie, and the session dies of its idle limit */
+        self->half->entry = NULL;
+        if (grant != NULL)
+            welcome(self, grant);
+        else
+            refuse_entry(self, err);
+    }
+    free(self);
+}
+
+static void add_session(struct gate *self, const struct gate_cookies *cookies, const char *login_id,
+                        const char *return_to)
+{
+    const struct decider *decider = self->parts.decider;
+    h2o_req_t *req = cookies->req;
+    char address[WEB_ADDRESS_SIZE];
+    struct entry *entry = h2o_mem_alloc(sizeof(*entry));
+    struct entry_half *half = h2o_mem_alloc_shared(&req->pool, sizeof(*half), on_request_gone);
+    half->entry = entry;
+    *entry = (struct entry){self, cookies->app, req, half, return_to};
+    web_remote_address(req, address);
+    const struct session_grant_input input = {
+        .login_id = login_id,
+        .cluster = cookies->app->cluster != NULL ? cookies->app->cluster : "",
+        .name = cookies->app->label,
+        .address = address,
+        .app = cookies->app->name};
+    sessions_add_grant(decider->sessions, web_loop(req), &input, clock_wall_ms(), on_grant, entry);
+}
+
+/* The browser is in already, by the same sign-in: two tabs were opened at once. */
+static bool is_in(struct gate *self, const struct gate_cookies *cookies, const char *login_id)
+{
+    const struct decider *decider = self->parts.decider;
+    const struct decide_gate gate = decide_gate_of(decider->config, cookies->app);
+    struct session_grant grant;
+    char id[SESSION_ID_SIZE];
+    return gate_session_find(cookies, id) &&
+           sessions_use_grant(decider->sessions, id, clock_wall_ms(), &grant) == SESSION_LIVE &&
+           decide_is_for(&gate, &grant) && strcmp(grant.login_id, login_id) == 0;
+}
+
+static void enter(struct gate *self, h2o_req_t *req, const struct config_app *app)
+{
+    const struct gate_cookies cookies = {req, self->parts.seal_keys, app};
+    int64_t now_ms = clock_wall_ms();
+    struct web_form query;
+    struct ticket ticket;
+    const char *return_to;
+    if (!web_form_parse(&req->pool, web_query(req), &query, NULL)) {
+        refuse_ticket(self, req, app);
+        return;
+    }
+    h2o_iovec_t text = web_form_value(&query, "ticket");
+    if (text.base == NULL ||
+        !ticket_open(&req->pool, self->parts.seal_keys, text, app->name, now_ms, &ticket) ||
+        !gate_begin_take(&cookies, ticket.begin, now_ms, &return_to) ||
+        !used_attempts_add(self->parts.used, text, ticket.made_ms))
+        refuse_ticket(self, req, app);
+    else if (is_in(self, &cookies, ticket.login_id))
+        let_in(req, return_to);
+    else
+        add_session(self, &cookies, ticket.login_id, return_to);
+}
+
+/* ---- our corner ---- */
+
+void gate_own(struct gate *self, h2o_req_t *req, const struct config_app *app)
+{
+    h2o_iovec_t path = req->input.path;
+    const char *query = memchr(path.base, '?', path.len);
+    if (query != NULL)
+        path.len = (size_t)(query - path.base);
+    bool is_get = web_method_is(req, "GET");
+    if (is_get && iovec_equal(path, text_format(&req->pool, "%s/.postern/enter", gate_path(app))) &&
+        is_top_level(req))
+        enter(self, req, app);
+    else if (is_get &&
+             iovec_equal(path, text_format(&req->pool, "%s/.postern/style.css", gate_path(app))))
+        gate_send_style(req);
+    else
+        gate_refuse(self, req, app,
+                    &(struct gate_trouble){.status = 404,
+                                           .title = "Nothing is here",
+                                           .what = "This part of the address is Postern's own.",
+                                           .todo = "Open the app from its beginning.",
+                                           .action = "Open the app"});
+}
