@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The home page: what this person may use, and nothing else; where that is nothing, what would change it. */
+ * The home page: what this person may use, and nothing else (an app of a cluster beside it); where that is nothing, what
+ * would change it. */
 #include "handlers.h"
 
+#include "apps.h"
 #include "base/text.h"
 #include "http/web.h"
+#include "icons.h"
 #include "visit.h"
 #include "words.h"
 
@@ -28,7 +31,8 @@ static void name_groups(struct named_groups *self, const struct config_strings *
     }
 }
 
-/* A person who may not sign in any more lacks one of users.allowed_groups; else the clusters' groups do it. */
+/* A person who may not sign in any more lacks one of users.allowed_groups; else the clusters' groups do it, or those of
+ * apps without one. */
 static void name_missing_groups(struct named_groups *self, const struct config *config,
                                 const struct identity *identity)
 {
@@ -38,6 +42,9 @@ static void name_missing_groups(struct named_groups *self, const struct config *
     }
     for (unsigned i = 0; i < config->cluster_count; i++)
         name_groups(self, &config->clusters[i].allowed_groups);
+    for (unsigned i = 0; i < config->proxy.app_count; i++)
+        if (config->proxy.apps[i].cluster == NULL)
+            name_groups(self, &config->proxy.apps[i].allowed_groups);
 }
 
 static void explain_nothing(h2o_mem_pool_t *pool, struct json *model, const struct config *config,
@@ -45,23 +52,30 @@ static void explain_nothing(h2o_mem_pool_t *pool, struct json *model, const stru
 {
     struct json *nothing = json_add_object(pool, model, "nothing");
     struct named_groups named = {.count = 0};
-    if (config->cluster_count == 0) {
+    bool any_app = config->proxy.app_count != 0;
+    if (config->cluster_count == 0 && !any_app) {
         json_add_string(pool, nothing, "title", "No cluster yet");
         json_add_string(pool, nothing, "what", "Postern runs, but its config names no cluster.");
         json_add_string(pool, nothing, "todo",
                         "Whoever runs Postern adds them under \"clusters\" in its config.");
     } else if (identity->username == NULL) {
-        json_add_string(pool, nothing, "title", "You can't use a cluster");
+        json_add_string(pool, nothing, "title",
+                        any_app ? "You can't use anything here" : "You can't use a cluster");
         json_add_string(
             pool, nothing, "what",
             text_format(pool, "Kubernetes can't have your username: %s.", identity->refusal));
         json_add_string(pool, nothing, "todo", "Ask your Okta administrator to change that.");
     } else {
         name_missing_groups(&named, config, identity);
-        json_add_string(pool, nothing, "title", "No cluster is open to you yet");
-        json_add_string(pool, nothing, "what",
-                        "You are signed in, but none of your Okta groups opens a cluster here. "
-                        "Each of these opens one or more:");
+        json_add_string(pool, nothing, "title",
+                        any_app ? "Nothing here is open to you yet"
+                                : "No cluster is open to you yet");
+        json_add_string(
+            pool, nothing, "what",
+            any_app ? "You are signed in, but none of your Okta groups opens a cluster or an "
+                      "app here. Each of these opens one or more:"
+                    : "You are signed in, but none of your Okta groups opens a cluster "
+                      "here. Each of these opens one or more:");
         json_add_string(pool, nothing, "todo",
                         "Ask your Okta administrator to add you to the right one, then load this "
                         "page again: it takes about a minute until the change is seen here.");
@@ -71,17 +85,45 @@ static void explain_nothing(h2o_mem_pool_t *pool, struct json *model, const stru
 
 /* ---- something ---- */
 
-static bool add_clusters(h2o_mem_pool_t *pool, struct json *model, const struct config *config,
-                         const struct identity *identity)
+struct shown { /* what the page is made of */
+    h2o_mem_pool_t *pool;
+    const struct page_frame *frame;
+    const struct config *config;
+    const struct identity *identity;
+};
+
+/* Those of that cluster; NULL: those that are of none. */
+static bool add_apps(const struct shown *shown, struct json *out, const char *key,
+                     const struct config_cluster *cluster)
 {
+    const struct config *config = shown->config;
+    struct json *list = json_add_array(shown->pool, out, key);
+    for (unsigned i = 0; i < config->proxy.app_count; i++) {
+        const struct config_app *app = &config->proxy.apps[i];
+        if (config_app_cluster(config, app) != cluster ||
+            !apps_may_use(config, app, shown->identity))
+            continue;
+        struct json *entry = json_push_object(shown->pool, list);
+        json_add_string(shown->pool, entry, "label", app->label);
+        json_add_string(shown->pool, entry, "url", app->url);
+        json_add_string(shown->pool, entry, "image", icons_path(shown->frame->icons, i));
+    }
+    return list->count > 0;
+}
+
+static bool add_clusters(const struct shown *shown, struct json *model)
+{
+    h2o_mem_pool_t *pool = shown->pool;
+    const struct config *config = shown->config;
     struct json *clusters = json_add_array(pool, model, "clusters");
     for (unsigned i = 0; i < config->cluster_count; i++) {
         const struct config_cluster *cluster = &config->clusters[i];
-        if (!subject_may_use(config, cluster, identity))
+        if (!subject_may_use(config, cluster, shown->identity))
             continue;
         struct json *entry = json_push_object(pool, clusters);
         json_add_string(pool, entry, "name", cluster->name);
         json_add_string(pool, entry, "server", config_cluster_address(cluster));
+        json_add_bool(pool, entry, "any_badge", add_apps(shown, entry, "badges", cluster));
     }
     return clusters->count > 0;
 }
@@ -110,9 +152,13 @@ struct json *home_model(h2o_mem_pool_t *pool, const struct page_frame *frame,
     json_add_bool(pool, model, "at_home", true);
     json_add_string(pool, model, "kubeconfig_idle",
                     words_duration(pool, config->portal.session_kubeconfig_idle_ms));
-    bool any = add_clusters(pool, model, config, identity);
-    json_add_bool(pool, model, "any_cluster", any);
-    if (!any)
+    const struct shown shown = {pool, frame, config, identity};
+    bool any_cluster = add_clusters(&shown, model);
+    bool any_app = add_apps(&shown, model, "apps", NULL);
+    json_add_bool(pool, model, "any_cluster", any_cluster);
+    json_add_bool(pool, model, "any_app", any_app);
+    json_add_string(pool, model, "heading", any_app && !any_cluster ? "Apps" : "Clusters");
+    if (!any_cluster && !any_app)
         explain_nothing(pool, model, config, identity);
     add_links(pool, model, config, identity);
     return model;

@@ -12,9 +12,11 @@
 #include "base/text.h"
 #include "cache/identities.h"
 
+struct portal_icons;
 struct page_frame {   /* the same for every page; shared by all threads */
     const char *site; /* config portal.title */
     struct assets assets;
+    const struct portal_icons *icons; /* of the config's apps */
 };
 
 /* ---- models ---- */

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "handlers.h"
 #include "http/web.h"
+#include "icons.h"
 #include "issuer.h"
 
 /* Ten minutes of 27 sign-ins a second; beyond, people have less than ten minutes (used.c). */
@@ -64,7 +65,7 @@ static struct portal *make(const struct portal_parts *parts, struct used_attempt
 {
     struct portal *self = h2o_mem_alloc(sizeof(*self));
     *self = (struct portal){.parts = *parts,
-                            .frame = {.site = parts->config->portal.title},
+                            .frame = {.site = parts->config->portal.title, .icons = parts->icons},
                             .used = used,
                             .devices = devices};
     assets_init(&self->frame.assets);
@@ -129,6 +130,14 @@ static int show_asset(void *ctx, h2o_req_t *req, h2o_iovec_t name)
     return 0;
 }
 
+static int show_icon(void *ctx, h2o_req_t *req, h2o_iovec_t name)
+{
+    const struct portal *self = ctx;
+    if (!icons_send(self->frame.icons, req, name))
+        web_problem(req, 404, "Not found", "There is no such icon, or it is another one now.");
+    return 0;
+}
+
 struct address {
     struct web_route route;
     enum {
@@ -165,6 +174,7 @@ static const struct address addresses[] = {
     {{"POST", "/userinfo", issuer_userinfo}, API},
     {{"POST", "/revoke", issuer_revoke}, API},
     {{"GET", "/assets/*", show_asset}, LOOKS},
+    {{"GET", "/apps/icons/*", show_icon}, LOOKS},
 };
 
 static const struct address discovery = {{"GET", NULL, issuer_discovery}, API};

@@ -24,6 +24,17 @@ struct portal_authorities {
     unsigned cluster_count;
 };
 
+/* The icons of proxy.apps, as read from their files. */
+struct portal_icons;
+/* The error begins with the key. The caller frees. */
+MUST_CHECK bool portal_icons_load(const struct config *config, struct portal_icons **out,
+                                  struct error *err);
+void portal_icons_free(struct portal_icons *self); /* accepts NULL */
+/* The same pictures; of configs with the same apps. */
+bool portal_icons_equal(const struct portal_icons *a, const struct portal_icons *b);
+/* The same judgement as that of loading, every complaint at its key. */
+void portal_icons_check(const struct config *config, struct config_problems *problems);
+
 struct portal_stream {         /* something that is open through the proxy */
     const char *grant_id;      /* the session that it goes by */
     const char *what;          /* "watch", "WebSocket", … */
@@ -46,6 +57,7 @@ struct portal_parts { /* borrowed, shared by all threads */
     const struct seal_keys *seal_keys;
     struct metrics *metrics;
     const struct portal_authorities *authorities;
+    const struct portal_icons *icons;
     portal_streams streams; /* NULL: there is no proxy */
     void *streams_ctx;
 };

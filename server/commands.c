@@ -108,6 +108,7 @@ int command_check(const struct config *config, const struct command_input *input
     check_proxy(&self);
     check_keys_and_store(&self);
     authorities_check(config, &self.problems);
+    portal_icons_check(config, &self.problems);
     note(&self, "oidc", okta_check(config, &err), &err);
     unsigned count = self.problems.count;
     if (count != 0)

@@ -24,7 +24,8 @@ bool edition_new(const struct config *config, const struct edition *former, stru
     *self = (struct edition){.config = config, .upstream_stamps = stamps_of_upstreams(config)};
     if (!load_seal_keys(config, former, &self->seal_keys, err) ||
         !subject_rules_new(config, &self->rules, err) ||
-        !authorities_load(config, &self->authorities, err)) {
+        !authorities_load(config, &self->authorities, err) ||
+        !portal_icons_load(config, &self->icons, err)) {
         edition_free(self);
         return false;
     }
@@ -42,6 +43,7 @@ void edition_free(struct edition *self)
         webhook_free(self->webhook);
         subject_rules_free(self->rules);
         authorities_free(self->authorities);
+        portal_icons_free(self->icons);
         seal_keys_free(self->seal_keys);
         config_free(self->own_config);
         free(self);
@@ -68,5 +70,6 @@ bool edition_equal(const struct edition *a, const struct edition *b)
 {
     return seal_keys_equal(a->seal_keys, b->seal_keys) && same_config(a->config, b->config) &&
            authorities_equal(a->authorities, b->authorities) &&
+           portal_icons_equal(a->icons, b->icons) &&
            strcmp(a->upstream_stamps, b->upstream_stamps) == 0;
 }

@@ -2,7 +2,7 @@
  *
  * An edition: the config with all that is made of it and that requests hold on to while they run. A reload makes
  * a new one; older ones stay until the end, as a request may still be at work with them. They are small, and one
- * is made only where the config, the seal keys or the CAs differ. */
+ * is made only where the config, the seal keys, the CAs or the icons differ. */
 #pragma once
 
 #include "base/config.h"
@@ -17,6 +17,7 @@ struct edition {
     struct seal_keys *seal_keys;
     struct subject_rules *rules;
     struct portal_authorities *authorities;
+    struct portal_icons *icons;
     struct webhook *webhook; /* NULL where the config has none */
     struct portal *portal;   /* the same */
     struct proxy *proxy;     /* the same */
@@ -29,6 +30,6 @@ struct edition {
 MUST_CHECK bool edition_new(const struct config *config, const struct edition *former,
                             struct edition **out, struct error *err);
 void edition_free(struct edition *self); /* with all older ones; accepts NULL */
-/* The same config, written as config_print does, the same keys, the same CAs. (Tokens of service accounts come and
+/* The same config, written as config_print does, the same keys, CAs and icons. (Tokens of service accounts come and
  * go: proxy_reload_files.) */
 bool edition_equal(const struct edition *a, const struct edition *b);

@@ -69,6 +69,7 @@ static void load_edition(const struct judge *self, struct renewal *out)
     const struct seal_keys *former = self->current->seal_keys;
     unsigned before = self->problems->count;
     authorities_check(self->config, self->problems);
+    portal_icons_check(self->config, self->problems);
     if (self->problems->count != before)
         return;
     if (!note(self, "store.seal_key_files",

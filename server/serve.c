@@ -260,7 +260,8 @@ void server_furnish(struct server *self, struct edition *edition, const struct e
                                  .verifier = self->verifier,
                                  .seal_keys = edition->seal_keys,
                                  .metrics = self->metrics,
-                                 .authorities = edition->authorities};
+                                 .authorities = edition->authorities,
+                                 .icons = edition->icons};
     if (edition->config->has_webhook)
         edition->webhook = webhook_new(&decider, self->metrics);
     const struct proxy_parts proxy = {decider, self->fetcher, self->metrics, edition->seal_keys};

@@ -49,6 +49,8 @@ char *stamps_of_upstreams(const struct config *config)
     struct text out;
     h2o_mem_init_pool(&pool);
     text_init(&out, &pool);
+    for (unsigned i = 0; i < config->proxy.app_count; ++i)
+        add_file(&out, config->proxy.apps[i].icon_file);
     add_upstreams(&out, config);
     return finish(&out, &pool);
 }

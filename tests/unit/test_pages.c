@@ -277,6 +277,46 @@ static void test_home(void **state)
     assert_true(has(html, "No cluster yet"));
 }
 
+/* peers 53: what an operator writes is text, too. */
+static void test_home_with_apps(void **state)
+{
+    static char headlamp[] = "headlamp", label[] = HOSTILE, open_label[] = "Wiki", wiki[] = "wiki",
+                everyone[] = "Everyone";
+    static char *anybody[] = {everyone};
+    struct config_app apps[] = {
+        {.name = headlamp, .label = label, .url = url, .cluster = prod, .kind = APP_HEADLAMP},
+        {.name = wiki, .label = open_label, .url = url, .allowed_groups = {one, 1}},
+    };
+    struct config with = config;
+    struct page_frame own = frame;
+    struct portal_icons *icons;
+    (void)state;
+    with.proxy.apps = apps;
+    with.proxy.app_count = 2;
+    assert_true(portal_icons_load(&with, &icons, NULL));
+    own.icons = icons;
+    const char *html = look("home_apps", "home.html", home_model(&pool, &own, &with, &ada, NOW));
+    const char *badge = strstr(html, "/apps/icons/headlamp.");
+    assert_non_null(badge); /* in its cluster's card, before the next one's */
+    assert_true(badge < strstr(html, "<bdi>staging</bdi>"));
+    assert_int_equal(count(html, "/apps/icons/headlamp."), 1);
+    assert_true(strstr(html, "<h2>Apps</h2>") < strstr(html, "<bdi>Wiki</bdi>"));
+    html = look("home_apps_nothing", "home.html", home_model(&pool, &own, &with, &mallory, NOW));
+    assert_false(has(html, "/apps/icons/"));
+    assert_true(has(html, "Nothing here is open to you yet"));
+    apps[1].allowed_groups = (struct config_strings){anybody, 1};
+    html =
+        look("home_apps_nothing_named", "home.html", home_model(&pool, &own, &with, &mallory, NOW));
+    assert_true(has(html, "<bdi>Everyone</bdi>"));
+    apps[1].allowed_groups.count = 0;
+    html = look("home_apps_only", "home.html", home_model(&pool, &own, &with, &mallory, NOW));
+    assert_true(has(html, "<h1>Apps</h1>"));
+    assert_true(has(html, "/apps/icons/wiki."));
+    assert_false(has(html, "/apps/icons/headlamp."));
+    assert_false(has(html, "open to you yet"));
+    portal_icons_free(icons);
+}
+
 static const char *look_profile_by(const struct config *by, const char *name,
                                    const struct identity *from)
 {
@@ -568,13 +608,13 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sign_in),   cmocka_unit_test(test_signed_out),
-        cmocka_unit_test(test_origin),    cmocka_unit_test(test_home),
-        cmocka_unit_test(test_profile),   cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_token),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_authorize), cmocka_unit_test(test_results),
-        cmocka_unit_test(test_errors),    cmocka_unit_test(test_device),
-        cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_sign_in),        cmocka_unit_test(test_signed_out),
+        cmocka_unit_test(test_home_with_apps), cmocka_unit_test(test_origin),
+        cmocka_unit_test(test_home),           cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_hostile),        cmocka_unit_test(test_token),
+        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_authorize),
+        cmocka_unit_test(test_results),        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_device),         cmocka_unit_test(test_sessions),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
