@@ -11,17 +11,10 @@
 #include "token/ticket.h"
 #include "visit.h"
 
-static struct decide_gate gate_of(const struct config *config, const struct config_app *app)
-{
-    return (struct decide_gate){.cluster = config_app_cluster(config, app),
-                                .app = app->name,
-                                .groups = &app->allowed_groups};
-}
-
 bool apps_may_use(const struct config *config, const struct config_app *app,
                   const struct identity *identity)
 {
-    const struct decide_gate gate = gate_of(config, app);
+    const struct decide_gate gate = decide_gate_of(config, app);
     return decide_may_use(config, &gate, identity);
 }
 

@@ -1,26 +1,41 @@
 // Apps behind the proxy, as the portal has them: the hand-over at /apps/enter, badges and icons on the home page, and their
 // sessions on the sessions page.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { startApps } from '../support/apps_world.mjs';
+import { assertAccessible, launchChromium, newPage, screenshot } from '../support/browser.mjs';
 import { locationOf } from '../support/http.mjs';
+import { runPostern } from '../support/process.mjs';
+import { tempDir } from '../support/temp.mjs';
 
 const begin = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM';
+const hostileIcon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" onload="document.title='run'">
+<script>document.title = 'run'; fetch('/profile')</script><circle cx="12" cy="12" r="9" fill="#c60"/></svg>`;
 const hostileLabel = '"><script>alert(1)</script>';
 
 describe('apps at the portal', { timeout: 600_000 }, () => {
   let apps;
   let world;
+  let chromium;
+  const iconFile = path.join(tempDir(), 'reports.svg');
+  writeFileSync(iconFile, hostileIcon);
   before(async () => {
     apps = await startApps({ change: (config) => {
       const named = (name) => config.proxy.apps.find((app) => app.name === name);
       named('reports').allowed_groups = ['k8s-admins'];
       named('reports').label = hostileLabel;
+      named('reports').icon_file = iconFile;
     } });
     world = apps.world;
+    chromium = await launchChromium(world.pki);
   });
-  after(() => apps?.close());
+  after(async () => {
+    await chromium?.close();
+    await apps?.close();
+  });
 
   const enter = (app, value = begin) => `/apps/enter?app=${app}&begin=${value}`;
 
@@ -85,6 +100,89 @@ describe('apps at the portal', { timeout: 600_000 }, () => {
         assert.equal(answer.headers.location, undefined, path);
         assert.equal(answer.status, 400, path);
       }
+      ada.close();
+    });
+  });
+
+  async function signedIn(name) {
+    const page = await newPage(chromium);
+    page.complaints = [];
+    page.on('dialog', (dialog) => { page.complaints.push(dialog.message()); dialog.dismiss(); });
+    page.on('pageerror', (error) => page.complaints.push(error.message));
+    await page.goto(apps.portal);
+    await apps.signInHere(page, name);
+    await page.waitForURL(`${apps.portal}/`);
+    return page;
+  }
+
+  describe('the home page', () => {
+    test('apps stand beside their cluster, or by themselves, with icons that are there', async () => {
+      const page = await signedIn('ada');
+      const card = page.locator('.cluster', { has: page.getByRole('heading', { name: 'kubernetes', exact: true }) });
+      assert.equal(await card.getByRole('link', { name: 'Headlamp' }).getAttribute('href'), apps.url('headlamp'));
+      assert.equal(await card.getByRole('link').count(), 3);
+      assert.equal(await page.locator('.links').getByRole('link', { name: hostileLabel }).getAttribute('href'), apps.url('reports'));
+      const widths = await page.locator('.badges img').evaluateAll((all) => all.map((one) => one.naturalWidth));
+      assert.equal(widths.length, 4);
+      assert.ok(widths.every((width) => width > 0), widths.join());
+      await assertAccessible(page);
+      await screenshot(page, 'home-apps');
+      assert.deepEqual(page.complaints, []);
+      await page.context().close();
+    });
+
+    test('what is not open to a person is not there', async () => {
+      const page = await signedIn('grace');
+      assert.equal(await page.getByRole('link', { name: hostileLabel }).count(), 0);
+      assert.doesNotMatch(await page.content(), /reports/);
+      await page.context().close();
+    });
+  });
+
+  describe('icons', () => {
+    const imageOf = async (browser, app) => new RegExp(`/apps/icons/${app}\\.[0-9a-f]{16}`).exec((await browser.get('/')).text)[0];
+
+    test('are cached by their content, and have no rights', async () => {
+      const ada = await world.signIn('ada');
+      const image = await imageOf(ada, 'reports');
+      const { status, headers, text } = await ada.get(image);
+      assert.equal(status, 200);
+      assert.equal(text, hostileIcon);
+      assert.equal(headers['content-type'], 'image/svg+xml');
+      assert.equal(headers['x-content-type-options'], 'nosniff');
+      assert.equal(headers['content-security-policy'], "default-src 'none'; style-src 'unsafe-inline'; sandbox");
+      assert.equal(headers['cache-control'], 'public, max-age=31536000, immutable');
+      assert.equal((await ada.get(image.replace(/.$/, (c) => (c === '0' ? '1' : '0')))).status, 404);
+      assert.equal((await ada.get('/apps/icons/reports')).status, 404);
+      ada.close();
+    });
+
+    test('a script in one does not run, even when it is opened by itself', async () => {
+      const ada = await world.signIn('ada');
+      const page = await newPage(chromium);
+      const requests = [];
+      page.on('request', (request) => requests.push(new URL(request.url()).pathname));
+      const image = await imageOf(ada, 'reports');
+      await page.goto(apps.portal + image);
+      await page.waitForLoadState('load');
+      assert.equal(await page.title(), '');
+      assert.deepEqual(requests.filter((one) => one === '/profile'), []);
+      await page.context().close();
+      ada.close();
+    });
+
+    test('what is no picture is told by `postern check`, and a reload keeps the former one', async () => {
+      const ada = await world.signIn('ada');
+      const former = await imageOf(ada, 'reports');
+      writeFileSync(iconFile, '<html><script>alert(1)</script></html>');
+      const { code, stderr } = await runPostern(['check', '-c', world.postern.configFile]);
+      assert.equal(code, 1);
+      assert.match(stderr, /proxy\.apps\[3\]\.icon_file: .*reports\.svg: is neither SVG nor PNG/);
+      writeFileSync(iconFile, '<svg xmlns="http://www.w3.org/2000/svg"/>');
+      world.postern.process.kill('SIGHUP');
+      await world.postern.logLine((l) => l.message === 'reloaded');
+      assert.notEqual(await imageOf(ada, 'reports'), former);
+      assert.equal((await ada.get(former)).status, 404);
       ada.close();
     });
   });
