@@ -152,6 +152,25 @@ bool text_has_control(h2o_iovec_t text)
     return false;
 }
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+int percent_byte(h2o_iovec_t rest)
+{
+    if (rest.len < 3 || rest.base[0] != '%')
+        return -1;
+    int high = hex_digit(rest.base[1]), low = hex_digit(rest.base[2]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
 bool utf8_valid(const char *bytes, size_t len)
 {
     for (size_t i = 0; i < len;) {

@@ -34,6 +34,8 @@ bool iovec_equal(h2o_iovec_t a, const char *string);
 /* A control character: C0, DEL, or C1 as UTF-8 writes it. */
 bool text_has_control(h2o_iovec_t text);
 bool utf8_valid(const char *bytes, size_t len); /* RFC 3629: no overlong, no surrogates */
+/* The byte that the %-escape at the start of rest stands for; -1: there is none, or a broken one. */
+int percent_byte(h2o_iovec_t rest);
 /* The length of the character that begins at bytes, 1 to 4; 0 where it is not valid UTF-8. */
 size_t utf8_char(const char *bytes, size_t len);
 /* The longest length up to len that does not end within a character. */

@@ -15,7 +15,7 @@ bool web_form_decode(h2o_mem_pool_t *pool, h2o_iovec_t encoded, h2o_iovec_t *out
     for (size_t i = 0; i < encoded.len; i++) {
         char c = encoded.base[i];
         if (c == '%') {
-            int byte = web_escaped_byte(h2o_iovec_init(encoded.base + i, encoded.len - i));
+            int byte = percent_byte(h2o_iovec_init(encoded.base + i, encoded.len - i));
             if (byte < 0)
                 return error_set(err, ERROR_BAD_INPUT, "form: malformed %% escape");
             c = (char)byte;

@@ -5,25 +5,6 @@
 
 #include <stdbool.h>
 
-int web_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-int web_escaped_byte(h2o_iovec_t rest)
-{
-    if (rest.len < 3 || rest.base[0] != '%')
-        return -1;
-    int high = web_hex_digit(rest.base[1]), low = web_hex_digit(rest.base[2]);
-    return high < 0 || low < 0 ? -1 : high << 4 | low;
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';

@@ -8,9 +8,6 @@
 
 #include "base/ip.h"
 
-int web_hex_digit(char c); /* -1: none */
-/* The byte that the %-escape at the start of rest stands for, or -1 where it is malformed. */
-int web_escaped_byte(h2o_iovec_t rest);
 h2o_iovec_t web_trim(h2o_iovec_t bytes); /* without spaces and tabs at both ends */
 /* Takes the part up to separator (which goes too), or all, off the front of *rest, which must not be empty. */
 h2o_iovec_t web_take(h2o_iovec_t *rest, char separator);

@@ -33,7 +33,7 @@ static bool has_good_bytes(h2o_iovec_t bytes, bool (*may_be_escaped)(int byte))
 {
     for (size_t i = 0; i < bytes.len; i++) {
         if (bytes.base[i] == '%') {
-            if (!may_be_escaped(web_escaped_byte(h2o_iovec_init(bytes.base + i, bytes.len - i))))
+            if (!may_be_escaped(percent_byte(h2o_iovec_init(bytes.base + i, bytes.len - i))))
                 return false;
             i += 2;
         } else if (!is_url_char(bytes.base[i])) {

@@ -8,31 +8,10 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "http/web.h"
+#include "plain.h"
 
 #define PROTOCOLS "sec-websocket-protocol"
 #define PREFIX    "base64url.bearer.authorization.k8s.io."
-
-static h2o_iovec_t trim(h2o_iovec_t text)
-{
-    while (text.len > 0 && (text.base[0] == ' ' || text.base[0] == '\t'))
-        text = h2o_iovec_init(text.base + 1, text.len - 1);
-    while (text.len > 0 && (text.base[text.len - 1] == ' ' || text.base[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
-/* Takes the next item of a comma-separated list off; false at its end. */
-static bool next_item(h2o_iovec_t *list, h2o_iovec_t *item)
-{
-    if (list->base == NULL)
-        return false;
-    const char *comma = memchr(list->base, ',', list->len);
-    size_t len = comma != NULL ? (size_t)(comma - list->base) : list->len;
-    *item = trim(h2o_iovec_init(list->base, len));
-    *list = comma != NULL ? h2o_iovec_init(list->base + len + 1, list->len - len - 1)
-                          : (h2o_iovec_t){NULL, 0};
-    return true;
-}
 
 static bool is_token_item(h2o_iovec_t item)
 {
@@ -78,10 +57,11 @@ static enum bearer of_protocols(h2o_req_t *req, h2o_iovec_t *out)
     enum bearer found = BEARER_NONE;
     for (size_t i = 0; i < req->headers.size; i++) {
         const h2o_header_t *header = &req->headers.entries[i];
-        h2o_iovec_t list = header->value, item;
+        h2o_iovec_t list = header->value;
         if (!iovec_equal(*header->name, PROTOCOLS))
             continue;
-        while (next_item(&list, &item)) {
+        while (list.len != 0) {
+            h2o_iovec_t item = plain_trim(plain_take(&list, ','));
             if (!is_token_item(item))
                 continue;
             found = found == BEARER_NONE ? of_item(req, item, out) : BEARER_MALFORMED;
@@ -106,10 +86,11 @@ enum bearer bearer_of(h2o_req_t *req, h2o_iovec_t *out)
 h2o_iovec_t bearer_without(h2o_mem_pool_t *pool, h2o_iovec_t protocols)
 {
     struct text rest;
-    h2o_iovec_t item;
     text_init(&rest, pool);
-    while (next_item(&protocols, &item))
+    while (protocols.len != 0) {
+        h2o_iovec_t item = plain_trim(plain_take(&protocols, ','));
         if (item.len > 0 && !is_token_item(item))
             text_add_format(&rest, "%s%.*s", rest.len == 0 ? "" : ", ", (int)item.len, item.base);
+    }
     return text_iovec(&rest);
 }

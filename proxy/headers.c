@@ -208,16 +208,24 @@ static h2o_iovec_t written_name(const h2o_header_t *header)
 static bool is_authority(h2o_iovec_t host)
 {
     for (size_t i = 0; i < host.len; ++i)
-        if (!isalnum((unsigned char)host.base[i]) && memchr("-._:[]", host.base[i], 6) == NULL)
+        if (!isalnum((unsigned char)host.base[i]) &&
+            (host.base[i] == '\0' || strchr("-._:[]", host.base[i]) == NULL))
             return false;
     return host.len != 0;
+}
+
+/* TRACE gives back what we add (a token); after a CONNECT, two readers find the next request in two places. */
+static bool is_method(h2o_iovec_t method)
+{
+    static const char *const never[] = {"trace", "track", "connect", NULL};
+    return plain_is_token(method) && !plain_is_of(method, never);
 }
 
 static bool check_wire(h2o_req_t *req, struct error *err)
 {
     if (req->version >= 0x200)
         return error_set(err, ERROR_BAD_INPUT, "HTTP/1.1 is needed");
-    if (!plain_is_token(req->input.method) || !is_authority(req->input.authority))
+    if (!is_method(req->input.method) || !is_authority(req->input.authority))
         return error_set(err, ERROR_BAD_INPUT, "the method or the host is malformed");
     const h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
     return headers_check_bytes(h2o_iovec_init(socket->input->bytes, socket->input->size), err);
@@ -271,36 +279,41 @@ void headers_add_forwarded(h2o_req_t *req, struct header_list *list)
 
 /* ---- targets ---- */
 
-static int hex_digit(char c)
+struct segment { /* what was seen of it */
+    size_t dots, others;
+    bool parameters;
+};
+
+static bool is_of_dots(const struct segment *self)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return self->others == 0 && (self->dots == 1 || self->dots == 2);
 }
 
-/* What comes to be "." or ".." once it is decoded and its parameters are off. */
-static bool check_segment(h2o_iovec_t segment, struct error *err)
+/* What comes to be "." or ".." once it is decoded, a '/' too, and its parameters are off. */
+static bool check_segment(h2o_iovec_t bytes, struct error *err)
 {
-    size_t dots = 0, others = 0;
-    bool parameters = false;
-    for (size_t i = 0; i < segment.len; ++i) {
-        int c = (unsigned char)segment.base[i];
+    struct segment segment = {.dots = 0};
+    for (size_t i = 0; i < bytes.len; ++i) {
+        int c = (unsigned char)bytes.base[i];
         if (c == '%') {
-            int high = i + 2 < segment.len ? hex_digit(segment.base[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(segment.base[i + 2]) : -1;
-            if (low < 0)
+            c = percent_byte(h2o_iovec_init(bytes.base + i, bytes.len - i));
+            if (c < 0)
                 return error_set(err, ERROR_BAD_INPUT, "the path has a broken escape");
-            c = high * 16 + low;
             i += 2;
         }
         if (c < 0x20 || c == 0x7f || c == '\\')
             return error_set(err, ERROR_BAD_INPUT, "the path has a character that it may not have");
-        parameters = parameters || c == ';';
-        dots += !parameters && c == '.';
-        others += !parameters && c != '.';
+        if (c == '/') {
+            if (is_of_dots(&segment))
+                break;
+            segment = (struct segment){.dots = 0};
+            continue;
+        }
+        segment.parameters = segment.parameters || c == ';';
+        segment.dots += !segment.parameters && c == '.';
+        segment.others += !segment.parameters && c != '.';
     }
-    if (others == 0 && (dots == 1 || dots == 2))
+    if (is_of_dots(&segment))
         return error_set(err, ERROR_BAD_INPUT, "the path has a segment of dots");
     return true;
 }

@@ -43,7 +43,7 @@ struct header *header_list_find(const struct header_list *self, const char *plai
  * X-WebAuth-*, X-Auth-Request-*, Remote-*, our cookies (__Host-postern*), and what rules (may be NULL) name. Sec-WebSocket-* stay. BAD_INPUT, to be answered
  * with 400 and the connection's end, where two readers could see two requests: obs-fold, a bare LF or CR, names
  * that are no token, Content-Length beside Transfer-Encoding or either one twice, Host missing or twice; also
- * more than 16 KiB of cookies. */
+ * more than 16 KiB of cookies, and the methods TRACE and CONNECT. */
 MUST_CHECK bool headers_forward(h2o_req_t *req, const struct header_rules *rules,
                                 struct header_list *out, struct error *err);
 /* The part of headers_forward that looks at the head's bytes, up to the empty line and whatever follows. */
@@ -51,7 +51,7 @@ MUST_CHECK bool headers_check_bytes(h2o_iovec_t raw, struct error *err);
 /* Adds X-Forwarded-For, -Host and -Proto, as we know them. */
 void headers_add_forwarded(h2o_req_t *req, struct header_list *list);
 /* Whether a request's target (raw, with its query) may go on: it begins with one '/', is of visible ASCII without
- * '#' and '\', and its path has no segment "." or ".." (also encoded, also with ";…" behind), no %00 and no broken
+ * '#' and '\', and its path has no segment "." or ".." (also encoded, its '/' too, also with ";…" behind), no %00 and no broken
  * escape (peers 35, 36). */
 MUST_CHECK bool headers_check_target(h2o_iovec_t target, struct error *err);
 

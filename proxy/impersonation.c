@@ -13,7 +13,6 @@
 #define MAX_GROUPS 64
 #define MAX_EXTRAS 32
 
-#define PREFIX       "impersonate-"
 #define EXTRA_PREFIX "impersonate-extra-"
 #define SYSTEM       "system:"
 #define ORIGINAL     "originaluser.postern.dev/"
@@ -29,20 +28,6 @@ static bool begins_with(h2o_iovec_t text, const char *prefix)
     return text.len >= len && memcmp(text.base, prefix, len) == 0;
 }
 
-/* As a server might read it that takes '_' and other marks for '-'. */
-static bool looks_like_one(h2o_iovec_t name)
-{
-    static const char prefix[] = PREFIX;
-    if (name.len < sizeof(prefix) - 1)
-        return false;
-    for (size_t i = 0; i < sizeof(prefix) - 1; i++) {
-        int c = tolower((unsigned char)name.base[i]);
-        if ((isalnum(c) ? c : '-') != prefix[i])
-            return false;
-    }
-    return true;
-}
-
 static bool check_value(h2o_iovec_t value, struct error *err)
 {
     bool fine = value.len > 0 && value.len <= MAX_VALUE && utf8_valid(value.base, value.len);
@@ -52,33 +37,23 @@ static bool check_value(h2o_iovec_t value, struct error *err)
                              "an Impersonate header is empty, too long, or no plain text");
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool read_key(h2o_mem_pool_t *pool, h2o_iovec_t name, h2o_iovec_t *out, struct error *err)
 {
-    size_t len = 0;
-    char *key = h2o_mem_alloc_pool(pool, name.len + 1);
+    struct text key;
+    text_init(&key, pool);
     for (size_t i = sizeof(EXTRA_PREFIX) - 1; i < name.len; i++) {
-        int c = tolower((unsigned char)name.base[i]);
+        int c = (unsigned char)name.base[i]; /* in lower case: h2o's */
         if (c == '%') {
-            int high = i + 2 < name.len ? hex_digit(name.base[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(name.base[i + 2]) : -1;
-            if (low < 0)
+            c = percent_byte(h2o_iovec_init(name.base + i, name.len - i));
+            if (c < 0)
                 return error_set(err, ERROR_BAD_INPUT,
                                  "an Impersonate-Extra key has a broken escape");
-            c = high * 16 + low;
             i += 2;
         }
-        key[len++] = (char)c;
+        char byte = (char)c;
+        text_add(&key, &byte, 1);
     }
-    key[len] = '\0';
-    *out = h2o_iovec_init(key, len);
+    *out = text_iovec(&key);
     return check_value(*out, err);
 }
 
@@ -124,7 +99,7 @@ bool impersonation_read(h2o_req_t *req, struct impersonation *out, struct error 
     *out = (struct impersonation){.groups = NULL};
     for (size_t i = 0; i < req->headers.size; i++) {
         const h2o_header_t *header = &req->headers.entries[i];
-        if (!looks_like_one(*header->name))
+        if (!plain_is(*header->name, "impersonate-*"))
             continue;
         if (out->groups == NULL)
             make_room(&req->pool, out);

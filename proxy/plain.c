@@ -11,7 +11,9 @@ static char plain_of(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return (char)(c | 0x20);
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-';
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+        return c;
+    return '-';
 }
 
 bool plain_is(h2o_iovec_t name, const char *plain)

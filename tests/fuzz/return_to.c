@@ -42,7 +42,7 @@ static h2o_iovec_t decoded(h2o_mem_pool_t *pool, h2o_iovec_t from)
     char *out = h2o_mem_alloc_pool(pool, from.len + 1);
     size_t len = 0;
     for (size_t i = 0; i < from.len; i++) {
-        int byte = web_escaped_byte(h2o_iovec_init(from.base + i, from.len - i));
+        int byte = percent_byte(h2o_iovec_init(from.base + i, from.len - i));
         out[len++] = byte >= 0 ? (char)byte : from.base[i];
         i += byte >= 0 ? 2 : 0;
     }

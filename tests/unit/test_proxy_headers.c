@@ -163,9 +163,10 @@ static void test_targets(void **state) /* peers 35, 36 */
         "/",        "/a",    "/a/b?c=/../d",   "/a%2Fb", "/a.b/..c/...",
         "/a;b=c/d", "/a//b", "/.well-known/x", "/?%zz"};
     static const char *const bad[] = {
-        "",          "*",       "//a",       "http://x/",     "/a/../b", "/..",  "/a/.",
-        "/%2e%2e/a", "/.%2E/a", "/a/..;x/b", "/%2e%2e%3bx/a", "/a%00",   "/a#b", "/a\\b",
-        "/a%5cb",    "/a%",     "/a%2",      "/a%zz",         "/a b",    "/\x80"};
+        "",       "*",         "//a",     "http://x/",   "/a/../b",       "/..",
+        "/a/.",   "/%2e%2e/a", "/.%2E/a", "/a/..;x/b",   "/%2e%2e%3bx/a", "/a%00",
+        "/a#b",   "/a\\b",     "/..%2fa", "/a%2F..%2fb", "/a/x%2f%2e.",   "/a/b%2f..;c",
+        "/a%5cb", "/a%",       "/a%2",    "/a%zz",       "/a b",          "/\x80"};
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); ++i)
         if (!headers_check_target(iovec_of(good[i]), NULL))
@@ -234,11 +235,29 @@ static void test_answer_lengths(void **state)
     h2o_mem_clear_pool(&req.pool);
 }
 
+static void test_methods(void **state)
+{
+    static const struct {
+        const char *method;
+        bool good;
+    } cases[] = {{"GET", true},    {"PROPFIND", true}, {"TRACE", false}, {"trace", false},
+                 {"TRACK", false}, {"CONNECT", false}, {"", false},      {"GET\t", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
+        h2o_req_t req;
+        struct header_list list;
+        begin(&req, HEAD "\r\n");
+        req.input.method = iovec_of(cases[i].method);
+        assert_int_equal(headers_forward(&req, NULL, &list, NULL), cases[i].good);
+        h2o_mem_clear_pool(&req.pool);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_request_headers),
-                                       cmocka_unit_test(test_bytes), cmocka_unit_test(test_targets),
-                                       cmocka_unit_test(test_answers),
-                                       cmocka_unit_test(test_answer_lengths)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request_headers), cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_bytes),           cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_answers),         cmocka_unit_test(test_answer_lengths)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
