@@ -15,6 +15,7 @@
 #include "server.h"
 
 #define ID_CHARACTERS   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+#define ID_LEN          22 /* base64url of 16 bytes */
 #define NO_SUCH_SESSION "There is no such session."
 
 struct asking { /* one command's way to the sessions */
@@ -177,10 +178,15 @@ static bool end_user(struct asking *self, const char *uid, struct error *err)
                          : ask_to_end(self, target_of_user(self, uid), err);
 }
 
+bool command_is_session_id(const char *word)
+{
+    return strlen(word) == ID_LEN && strspn(word, ID_CHARACTERS) == ID_LEN;
+}
+
 static bool end_one(struct asking *self, const char *id, struct error *err)
 {
     struct control_target target = {.id = id};
-    if (strlen(id) >= SESSION_ID_SIZE || strspn(id, ID_CHARACTERS) != strlen(id))
+    if (!command_is_session_id(id))
         return error_set(err, ERROR_REJECTED, NO_SUCH_SESSION); /* and no path of ours */
     if (self->offline)
         return end_offline(self, &target, err);

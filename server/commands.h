@@ -18,6 +18,8 @@ int command_print_webhook(const struct config *config, const struct command_inpu
 int command_print_flags(const struct config *config, const struct command_input *input);
 int command_print_authentication(const struct config *config, const struct command_input *input);
 int command_sessions_list(const struct config *config, const struct command_input *input);
+/* Whether the word has the form of a session's id. */
+bool command_is_session_id(const char *word);
 int command_sessions_end(const struct config *config, const struct command_input *input);
 int command_keys_list(const struct config *config, const struct command_input *input);
 int command_keys_rotate(const struct config *config, const struct command_input *input);

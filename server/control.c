@@ -69,9 +69,11 @@ struct json_writer *control_list(const struct control *self, h2o_mem_pool_t *poo
 {
     struct session_list list;
     struct json_writer *out = json_writer_new(pool);
-    sessions_list(self->sessions, pool, NULL, CONTROL_LIST_MAX, clock_wall_ms(), &list);
+    sessions_list(self->sessions, pool, user, CONTROL_LIST_MAX, clock_wall_ms(), &list);
+    if (user != NULL && list.total == 0) /* no UID of anybody here: a username */
+        sessions_list(self->sessions, pool, NULL, CONTROL_LIST_MAX, clock_wall_ms(), &list);
     json_begin_object(out);
-    json_key(out, "total"); /* of everybody */
+    json_key(out, "total"); /* of those who were looked at */
     json_put_int(out, (int64_t)list.total);
     json_key(out, "sign_ins");
     json_begin_array(out);

@@ -39,7 +39,8 @@ MUST_CHECK bool control_ask(h2o_mem_pool_t *pool, int fd, const char *method, co
 
 /* ---- what is asked ---- */
 void control_register(struct control *self, h2o_hostconf_t *host);
-/* {"total","sign_ins":[…]}, last used first; user NULL: everybody's. */
+/* {"total","sign_ins":[…]}, last used first; user NULL: everybody's. All sign-ins of a UID are found; of a username those
+ * among the last used CONTROL_LIST_MAX. */
 struct json_writer *control_list(const struct control *self, h2o_mem_pool_t *pool,
                                  const char *user);
 struct control_target {

@@ -166,6 +166,25 @@ static int complain_of_option(const struct command *command, const struct line *
     return usage(stderr, complaint);
 }
 
+/* The ID of `sessions end` may begin with '-', as options do; so it is known by its form, and taken out before they are
+ * read. NULL: none is of that form. */
+static const char *take_dashed_id(int *argc, char **argv)
+{
+    bool is_end = false;
+    for (int i = 2; i < *argc && strcmp(argv[i], "--") != 0; ++i) {
+        bool is_value = strcmp(argv[i - 1], "--user") == 0 || strcmp(argv[i - 1], "-c") == 0 ||
+                        strcmp(argv[i - 1], "--config") == 0;
+        if (is_end && !is_value && argv[i][0] == '-' && command_is_session_id(argv[i])) {
+            const char *id = argv[i];
+            memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof(argv[0])); /* and NULL */
+            --*argc;
+            return id;
+        }
+        is_end |= strcmp(argv[i - 1], "sessions") == 0 && strcmp(argv[i], "end") == 0;
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct line line = {.path = NULL};
@@ -173,6 +192,7 @@ int main(int argc, char **argv)
     if (argc > 1 &&
         strcmp(argv[1], "login") == 0) /* it has a command line of its own, and no config */
         return login_run(argc - 1, argv + 1);
+    const char *dashed_id = take_dashed_id(&argc, argv);
     if (!read_options(argc, argv, &line, &code))
         return code;
     if (optind == argc)
@@ -186,5 +206,9 @@ int main(int argc, char **argv)
         return complain_of_option(command, &line);
     if (line.path == NULL)
         return usage(stderr, "-c FILE is missing");
+    if (dashed_id != NULL && line.input.operand != NULL)
+        return usage(stderr, "there are two IDs");
+    if (dashed_id != NULL)
+        line.input.operand = dashed_id;
     return run(command, line.path, &line.input);
 }

@@ -229,7 +229,13 @@ describe('postern sessions', { timeout: 180_000 }, () => {
       assert.equal(code, 1, args.join(' '));
       assert.match(stderr, /no such session/);
     }
-    for (const args of [[], ['--all', '--user', ids.ada]]) assert.equal((await sessions('end', ...args)).code, 2);
+    const dashed = '-cAAAAAAAAAAAAAAAAAAAA'; // an id like others, though it begins as an option does
+    for (const args of [[dashed], ['--user', dashed]]) {
+      const { code, stderr } = await sessions('end', ...args);
+      assert.equal(code, 1, args.join(' '));
+      assert.match(stderr, /no such session/);
+    }
+    for (const args of [[], ['--all', '--user', ids.ada], [dashed, 'x'], ['-xAAAAAAA']]) assert.equal((await sessions('end', ...args)).code, 2);
     assert.equal((await ask('DELETE', '/sessions')).status, 400);
     assert.equal((await ask('DELETE', '/sessions?user=a&user=b')).status, 400);
     assert.equal((await ask('POST', '/sessions')).status, 405);
