@@ -145,7 +145,7 @@ struct session_refreshed {    /* everything lives until the callback returns */
     enum session_state state; /* of the grant; LIVE: the rest is set */
     bool reused; /* not LIVE: this very question has ended the grant (SESSION_TOKEN_REUSED) */
     bool
-        store_failed; /* of sessions_redeem, not LIVE: nothing was changed, and the code is as good as before */
+        store_failed; /* of sessions_redeem, not LIVE: the code is as good as before, or (the store was slow) spent */
     const struct session_grant *grant;
     const char *refresh_token; /* the one to go on with: the same as asked, or its successor */
     const char *nonce;         /* of sessions_redeem; "": none */
@@ -172,7 +172,9 @@ struct session_redemption {
     const char *cluster;
 };
 /* Makes a pending grant usable: a compare-and-swap, durable before it is answered. Another cluster, redirect_uri or
- * verifier: UNKNOWN, and the code stays good. Whoever redeems a code that was redeemed ends the grant (reused). */
+ * verifier: UNKNOWN, and the code stays good. Whoever redeems a code that was redeemed ends the grant (reused). Where the
+ * store takes longer than 3 s, store_failed is answered: whoever asks again meanwhile may still get the session; if
+ * nobody waits when the store is done, the grant ends. Never does a code give two sessions. */
 void sessions_redeem(struct sessions *self, struct loop *loop,
                      const struct session_redemption *redemption, int64_t now_ms,
                      session_refresh_cb cb, void *ctx);

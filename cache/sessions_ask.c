@@ -38,6 +38,12 @@ void ask_refuse(struct session_ask *ask, enum session_state state)
     ask_answer(ask);
 }
 
+void ask_store_failed(struct session_ask *ask)
+{
+    ask->answer.store_failed = true;
+    ask_refuse(ask, SESSION_UNKNOWN);
+}
+
 void ask_grant(struct session_ask *ask, const struct session *session, const char *credential)
 {
     ask->answer.state = SESSION_LIVE;
@@ -48,6 +54,32 @@ void ask_grant(struct session_ask *ask, const struct session *session, const cha
 void ask_wait(struct session_ask *ask, struct session *session)
 {
     h2o_linklist_insert(&session->asks, &ask->link);
+}
+
+/* On the loop that asked. Where the answer is on its way already, that comes. */
+static void on_slow(struct loop_timer *timer)
+{
+    struct session_ask *ask = H2O_STRUCT_FROM_MEMBER(struct session_ask, timer, timer);
+    struct shard *shard = sessions_shard(ask->self, ask->id);
+    pthread_mutex_lock(&shard->mutex);
+    const struct session *grant = session_find_any(shard, STORE_GRANT, ask->id);
+    bool waits = grant != NULL && h2o_linklist_is_linked(&ask->link);
+    if (waits)
+        h2o_linklist_unlink(&ask->link);
+    bool is_refresh = ask->came_with[0] != '\0';
+    if (waits && is_refresh)
+        ask_grant(ask, grant, ask->came_with);
+    pthread_mutex_unlock(&shard->mutex);
+    ask->late = !waits;
+    if (waits && is_refresh)
+        ask_answer(ask);
+    else if (waits)
+        ask_store_failed(ask);
+}
+
+void ask_limit(struct session_ask *ask)
+{
+    loop_timer_start(ask->loop, &ask->timer, ask->self->answer_within_ms, on_slow);
 }
 
 static struct session_ask *next_of(struct session *session)
@@ -66,18 +98,19 @@ void sessions_refuse_asks(struct session *session)
         ask_refuse(ask, SESSION_UNKNOWN);
 }
 
-/* The first is the one that began it. */
+/* The first is the one that began it; or, where that waited too long, one that knows the same verifier. */
 static void answer_redemption(struct session *session, const struct session_change *change,
                               bool done)
 {
     struct session_ask *ask = next_of(session);
     if (ask == NULL)
         return;
-    if (done)
+    if (done) {
         ask_grant(ask, session, change->token);
-    ask->answer.state = done ? SESSION_LIVE : SESSION_UNKNOWN;
-    ask->answer.store_failed = !done;
-    ask_answer(ask);
+        ask_answer(ask);
+    } else {
+        ask_store_failed(ask);
+    }
     while ((ask = next_of(session)) != NULL)
         ask_redeem_again(ask);
 }

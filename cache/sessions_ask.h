@@ -11,6 +11,7 @@ struct session_ask {
     h2o_linklist_t
         link; /* in session.asks; under the shard's lock, or its session has left the table */
     struct loop_timer timer; /* while it waits */
+    bool late; /* the timer has fired while it was on its way to be judged once more */
     struct sessions *self;
     struct loop *loop;
     int64_t now_ms;
@@ -36,10 +37,14 @@ struct session_ask *ask_new(struct sessions *self, struct loop *loop, int64_t no
 /* No lock needed. What it is to answer is set; the callback runs later, on its loop. */
 void ask_answer(struct session_ask *ask);
 void ask_refuse(struct session_ask *ask, enum session_state state);
+void ask_store_failed(struct session_ask *ask);
 /* With the lock: sets what a live grant is answered. */
 void ask_grant(struct session_ask *ask, const struct session *session, const char *credential);
 /* With the lock: waits in the session. */
 void ask_wait(struct session_ask *ask, struct session *session);
+/* Without, on its loop, once it waits: for so long at most. A refresh goes on with the token that it came with then, a
+ * redemption is told that the store failed. */
+void ask_limit(struct session_ask *ask);
 
 /* ---- sessions_redeem.c ---- */
 /* No lock: judges once more what waited for another redemption. */

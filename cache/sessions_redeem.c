@@ -3,7 +3,8 @@
  * Codes of public clients (RFC 6749 section 4.1.3, RFC 7636). A pending grant becomes a session by one put that
  * expects the pending record, so of all who redeem a code at once one succeeds; the others wait for it, and the
  * next of them ends the session again: a code that comes twice was seen by somebody else (RFC 9700 section 4.5,
- * peers 46). */
+ * peers 46). Nobody waits for a slow store for long; a redemption that is stored when nobody waits for it any more
+ * ends its session, whose token nobody has. */
 #include <assert.h>
 
 #include "sessions_ask.h"
@@ -86,9 +87,9 @@ static bool judge(struct redeeming *redeeming, struct session *grant)
     }
     if (!may_redeem(ask, grant))
         return true;
+    memcpy(ask->nonce, grant->record.code.bound.nonce, sizeof(ask->nonce));
     if (!grant->renewing) {
         grant->renewing = true;
-        memcpy(ask->nonce, grant->record.code.bound.nonce, sizeof(ask->nonce));
         redeeming->write = session_change(ask->self, grant, &redeeming->redemption);
     }
     ask_wait(ask, grant);
@@ -108,13 +109,19 @@ static void redeem(struct session_ask *ask)
     sessions_finish(ask->self, ask->loop, &redeeming.ended, NULL);
     if (answered)
         ask_answer(ask);
+    else if (!loop_timer_runs(&ask->timer))
+        ask_limit(ask);
     sessions_send_writes(redeeming.write, redeeming.ask->loop);
     session_change_dispose(&redeeming.redemption);
 }
 
 static void on_again(struct loop_call *call)
 {
-    redeem(H2O_STRUCT_FROM_MEMBER(struct session_ask, call, call));
+    struct session_ask *ask = H2O_STRUCT_FROM_MEMBER(struct session_ask, call, call);
+    if (ask->late)
+        ask_store_failed(ask);
+    else
+        redeem(ask);
 }
 
 void ask_redeem_again(struct session_ask *ask)

@@ -88,23 +88,6 @@ static bool judge(struct judging *judging, struct session *grant)
     return true;
 }
 
-/* On the loop that asked. Where the answer is on its way already, that comes. */
-static void on_slow(struct loop_timer *timer)
-{
-    struct session_ask *ask = H2O_STRUCT_FROM_MEMBER(struct session_ask, timer, timer);
-    struct shard *shard = sessions_shard(ask->self, ask->id);
-    pthread_mutex_lock(&shard->mutex);
-    const struct session *grant = session_find(shard, STORE_GRANT, ask->id);
-    bool waits = grant != NULL && h2o_linklist_is_linked(&ask->link);
-    if (waits) {
-        h2o_linklist_unlink(&ask->link);
-        ask_grant(ask, grant, ask->came_with);
-    }
-    pthread_mutex_unlock(&shard->mutex);
-    if (waits)
-        ask_answer(ask);
-}
-
 /* The second look; false: the chain went on since the first, so that the token must be walked further. */
 static bool settle(struct judging *judging, uint32_t seen_generation)
 {
@@ -125,7 +108,7 @@ static bool settle(struct judging *judging, uint32_t seen_generation)
     if (answered)
         ask_answer(ask);
     else
-        loop_timer_start(ask->loop, &ask->timer, ask->self->answer_within_ms, on_slow);
+        ask_limit(ask);
     sessions_send_writes(judging->write, ask->loop);
     return true;
 }

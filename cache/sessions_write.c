@@ -125,11 +125,16 @@ static void end_renewal(struct session *session, const struct session_write *wri
 {
     struct sessions *self = write->self;
     struct shard *shard = sessions_shard(self, session->record.id);
+    bool is_redeemed = done && write->change.kind == CHANGE_REDEMPTION;
     session->renewing = false;
-    if (done && write->change.kind == CHANGE_REDEMPTION) {
+    if (is_redeemed)
         session_link_redeemed(shard, session);
-        session_limit_user(self, shard, session, write->change.now_ms, ended);
+    if (is_redeemed && h2o_linklist_is_empty(&session->asks)) { /* too late for all who asked */
+        session_unlink(shard, session, SESSION_SIGNED_OUT, ended);
+        return;
     }
+    if (is_redeemed)
+        session_limit_user(self, shard, session, write->change.now_ms, ended);
     session_answer_asks(self, session, &write->change, done);
 }
 

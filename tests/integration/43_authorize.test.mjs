@@ -12,6 +12,9 @@ import { assertAccessible, launchChromium, newPage, screenshot, signInAtOktaPage
 import { locationOf, request } from '../support/http.mjs';
 import { meter } from '../support/metrics.mjs';
 import { startWorld } from '../support/postern.mjs';
+import { makeSyncHold } from '../support/hold_sync.mjs';
+import { posternBinary } from '../support/process.mjs';
+import { tempDir } from '../support/temp.mjs';
 import { isSignedIn, signIn, signInAtOkta, signOut, startSignIn } from '../support/sign_in.mjs';
 
 const challengeOf = (verifier) => createHash('sha256').update(verifier).digest('base64url');
@@ -50,8 +53,10 @@ function toldProgram(answer, issuer, redirectUri = callback) {
 describe('/authorize', { timeout: 240_000 }, () => {
   let world;
   let agent;
+  let disk;
   before(async () => {
-    world = await startWorld({ change: (config) => {
+    disk = await makeSyncHold(tempDir(), posternBinary);
+    world = await startWorld({ env: disk.env, change: (config) => {
       config.clusters.push({ name: 'other', audience: 'other', client_names: ['other'] });
       config.clusters.push({ name: 'admins-only', audience: 'admins', client_names: ['admins'], allowed_groups: ['k8s-admins'] });
     } });
@@ -250,6 +255,38 @@ describe('/authorize', { timeout: 240_000 }, () => {
     const got = await token(good);
     assert.equal(got.status, 200, got.text);
     await assertUnusable({ ...(await code(browser)), code: got.json().refresh_token });
+  });
+
+  test('a disk that takes nothing: the program is told to try again, and the code stays good', async () => {
+    const form = await code(await world.signIn('ada'));
+    await disk.fail();
+    try {
+      const refused = await token(form);
+      assert.equal(refused.status, 503, refused.text);
+      assert.equal(refused.headers['cache-control'], 'no-store');
+      assert.equal(refused.json().error, 'temporarily_unavailable');
+    } finally {
+      await disk.mend();
+    }
+    assert.equal((await token(form)).status, 200);
+    await assertUnusable(form);
+  });
+
+  test('a slow disk: the program is told to try again; who asks meanwhile gets tokens, once', async () => {
+    const form = await code(await world.signIn('ada'));
+    await disk.hold();
+    try {
+      const late = await token(form);
+      assert.equal(late.status, 503, late.text);
+      assert.equal(late.json().error, 'temporarily_unavailable');
+    } finally {
+      await disk.release();
+    }
+    // The store may be done before the program asks again: then nobody has the session, and it is over.
+    const answered = await token(form);
+    assert.ok([200, 400].includes(answered.status), answered.text);
+    await assertUnusable(form);
+    if (answered.status === 200) await assertUnusable({ grant_type: 'refresh_token', client_id: form.client_id, refresh_token: answered.json().refresh_token });
   });
 
   test('peers 46: a code that comes twice ends the session, and that is audited', async () => {

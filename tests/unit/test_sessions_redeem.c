@@ -144,6 +144,47 @@ static void a_failing_store_changes_nothing(void **state)
     assert_int_equal(redeem(self, T0 + 2), SESSION_LIVE);
 }
 
+/* After 3 s; and what nobody has must not live. */
+static void a_slow_store_is_not_waited_for(void **state)
+{
+    struct sessions_fixture *self = *state;
+    struct session_login login = add_login(self, "alice", T0);
+    add_pending(self, login.id, T0);
+    self->store->hold = true;
+    assert_int_equal(redeem(self, T0 + 1), SESSION_UNKNOWN);
+    assert_true(self->refreshed.store_failed);
+    held_release(self->store);
+    run_posted(self->waiter.loop);
+    assert_int_equal(counts(self).grants, 0);
+    assert_int_equal(use(self, self->grant.id, T0 + 2), SESSION_UNKNOWN);
+    assert_int_equal(self->ended, 1);
+    assert_int_equal(self->endings[0].reason, SESSION_SIGNED_OUT);
+    assert_int_equal(redeem(self, T0 + 2), SESSION_UNKNOWN);
+    assert_false(self->refreshed.reused); /* it is no theft */
+    assert_false(self->refreshed.store_failed);
+    run_posted(self->waiter.loop);
+    assert_int_equal(store_count(&self->store->store), 1);
+}
+
+static void who_asks_again_while_the_store_is_slow_gets_the_session_once(void **state)
+{
+    struct sessions_fixture *self = *state;
+    struct session_login login = add_login(self, "alice", T0);
+    add_pending(self, login.id, T0);
+    self->store->hold = true;
+    assert_int_equal(redeem(self, T0 + 1), SESSION_UNKNOWN);
+    start_redeem(self, T0 + 3001);
+    held_release(self->store);
+    await(&self->waiter, 1);
+    assert_int_equal(self->refreshed.state, SESSION_LIVE);
+    assert_string_equal(self->refreshed.nonce, "n-0S6_WzA2Mj");
+    assert_int_equal(use(self, self->grant.id, T0 + 3002), SESSION_LIVE);
+    assert_int_equal(self->ended, 0);
+    assert_int_equal(redeem(self, T0 + 3003), SESSION_UNKNOWN);
+    assert_true(self->refreshed.reused);
+    assert_int_equal(counts(self).grants, 0);
+}
+
 static void an_ended_sign_in_takes_its_codes_along(void **state)
 {
     struct sessions_fixture *self = *state;
@@ -165,9 +206,14 @@ static void an_ended_sign_in_takes_its_codes_along(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_pending_session_is_none),       TEST(a_redeemed_session_is_one),
-        TEST(what_does_not_match_is_unknown),  TEST(one_of_a_thousand_redeems_and_the_session_ends),
-        TEST(a_failing_store_changes_nothing), TEST(an_ended_sign_in_takes_its_codes_along),
+        TEST(a_pending_session_is_none),
+        TEST(a_redeemed_session_is_one),
+        TEST(what_does_not_match_is_unknown),
+        TEST(one_of_a_thousand_redeems_and_the_session_ends),
+        TEST(a_failing_store_changes_nothing),
+        TEST(an_ended_sign_in_takes_its_codes_along),
+        TEST(a_slow_store_is_not_waited_for),
+        TEST(who_asks_again_while_the_store_is_slow_gets_the_session_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
