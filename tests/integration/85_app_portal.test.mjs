@@ -7,8 +7,11 @@ import { after, before, describe, test } from 'node:test';
 
 import { startApps } from '../support/apps_world.mjs';
 import { assertAccessible, launchChromium, newPage, screenshot } from '../support/browser.mjs';
+import { eventually } from '../support/eventually.mjs';
 import { locationOf } from '../support/http.mjs';
+import { Managed } from '../support/managed.mjs';
 import { runPostern } from '../support/process.mjs';
+import { getToken, signOut } from '../support/sign_in.mjs';
 import { tempDir } from '../support/temp.mjs';
 
 const begin = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM';
@@ -185,5 +188,35 @@ describe('apps at the portal', { timeout: 600_000 }, () => {
       assert.equal((await ada.get(former)).status, 404);
       ada.close();
     });
+  });
+});
+
+describe('what is open through the proxy, on the sessions page', { timeout: 120_000 }, () => {
+  let k8s;
+  before(async () => {
+    k8s = await Managed.start('pass', (config) => { config.portal.admin_groups = ['k8s-admins']; });
+  });
+  after(() => k8s?.close());
+
+  test('its person sees what it is, without the query; an administrator sees how many; nobody else anything', async () => {
+    const [ada, grace, other] = await Promise.all([k8s.world.signIn('ada'), k8s.world.signIn('grace'), k8s.world.signIn('grace')]);
+    const { id_token: token } = await getToken(grace);
+    const watch = k8s.ask('/api/v1/pods?watch=true&fieldSelector=secret', { headers: { Authorization: `Bearer ${token}` } }).catch(() => {});
+    await eventually(() => k8s.api.watchers, (count) => count === 1);
+    const own = (await grace.get('/sessions')).text;
+    assert.match(own, /<summary>1 open request<\/summary>/);
+    assert.match(own, /GET \/api\/v1\/pods<\/bdi>/);
+    assert.match(own, /watch by <bdi>/);
+    assert.doesNotMatch(own, /fieldSelector/);
+    const all = (await ada.get('/admin/sessions')).text;
+    assert.match(all, /, 1 open request</);
+    assert.doesNotMatch(all, /api\/v1\/pods/);
+    assert.doesNotMatch((await ada.get('/sessions')).text, /open request/);
+    // Below the sign-in that it belongs to, not below each of that person's.
+    assert.equal((await other.get('/sessions')).text.match(/open request/g).length, 1);
+    await signOut(grace);
+    await watch;
+    await eventually(async () => (await other.get('/sessions')).text, (text) => !text.includes('open request'));
+    for (const one of [ada, grace, other]) one.close();
   });
 });
