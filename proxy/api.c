@@ -210,19 +210,6 @@ static bool add_identity(struct exchange *self)
     return true;
 }
 
-static void drop_token_protocols(struct exchange *self)
-{
-    struct header *header = NULL;
-    struct header_list *list = &self->headers;
-    bool left = false;
-    while ((header = header_list_find(list, "sec-websocket-protocol", header)) != NULL) {
-        header->value = bearer_without(&self->req->pool, header->value);
-        left = left || header->value.len != 0;
-    }
-    if (!left)
-        header_list_drop(list, "sec-websocket-protocol");
-}
-
 static void forward(struct exchange *self)
 {
     struct api *api = self->api;
@@ -232,7 +219,7 @@ static void forward(struct exchange *self)
                                        .grant_id = session->id,
                                        .uid = session->uid,
                                        .cluster = api->parts.cluster->name};
-    drop_token_protocols(self);
+    bearer_drop(&self->headers);
     headers_add_forwarded(req, &self->headers);
     if (api->upstream == NULL || !add_identity(self)) {
         refuse(self, API_UNSURE, 503,

@@ -83,7 +83,7 @@ enum bearer bearer_of(h2o_req_t *req, h2o_iovec_t *out)
     return header == BEARER_NONE && req->upgrade.base != NULL ? protocol : BEARER_MALFORMED;
 }
 
-h2o_iovec_t bearer_without(h2o_mem_pool_t *pool, h2o_iovec_t protocols)
+static h2o_iovec_t bearer_without(h2o_mem_pool_t *pool, h2o_iovec_t protocols)
 {
     struct text rest;
     text_init(&rest, pool);
@@ -93,4 +93,16 @@ h2o_iovec_t bearer_without(h2o_mem_pool_t *pool, h2o_iovec_t protocols)
             text_add_format(&rest, "%s%.*s", rest.len == 0 ? "" : ", ", (int)item.len, item.base);
     }
     return text_iovec(&rest);
+}
+
+void bearer_drop(struct header_list *list)
+{
+    struct header *header = NULL;
+    bool left = false;
+    while ((header = header_list_find(list, PROTOCOLS, header)) != NULL) {
+        header->value = bearer_without(list->pool, header->value);
+        left = left || header->value.len != 0;
+    }
+    if (!left)
+        header_list_drop(list, PROTOCOLS);
 }

@@ -8,9 +8,11 @@
 #include <h2o.h>
 #include <stdbool.h>
 
+#include "headers.h"
+
 enum bearer { BEARER_FOUND, BEARER_NONE, BEARER_MALFORMED /* or in two places */ };
 
 /* out lives in the request's pool. */
 enum bearer bearer_of(h2o_req_t *req, h2o_iovec_t *out);
-/* The value of one Sec-WebSocket-Protocol header without tokens, in pool; len 0: nothing else stood there. */
-h2o_iovec_t bearer_without(h2o_mem_pool_t *pool, h2o_iovec_t protocols);
+/* Takes such tokens out of the Sec-WebSocket-Protocol headers that go on, which go where nothing else stood there. */
+void bearer_drop(struct header_list *list);

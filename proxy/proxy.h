@@ -5,6 +5,7 @@
 
 #include <h2o.h>
 
+#include "base/crypto.h"
 #include "base/metrics.h"
 #include "http/fetch.h"
 #include "webhook/decide.h"
@@ -15,6 +16,7 @@ struct proxy_parts { /* decider is copied, the rest borrowed */
     struct decider decider;
     struct fetcher *fetcher;
     struct metrics *metrics;
+    const struct token_keys *keys;
     const struct seal_keys *seal_keys;
 };
 struct proxy *proxy_new(const struct proxy_parts *parts);

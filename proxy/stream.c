@@ -235,8 +235,21 @@ static void start_answer(struct exchange *self)
     self->started = true;
 }
 
+/* Events come when there are some (HTML, "Server-sent events"). */
+static bool is_event_stream(h2o_req_t *req)
+{
+    static const char type[] = "text/event-stream";
+    ssize_t at = h2o_find_header(&req->res.headers, H2O_TOKEN_CONTENT_TYPE, -1);
+    if (at == -1)
+        return false;
+    h2o_iovec_t value = req->res.headers.entries[at].value;
+    return plain_is_exactly(plain_trim(plain_take(&value, ';')), type);
+}
+
 static h2o_http1client_body_cb answer(struct exchange *self, bool whole, size_t waiting)
 {
+    if (is_event_stream(self->req))
+        self->request.idle_ms = 0;
     if (self->request.on_response_head != NULL)
         self->request.on_response_head(self->request.ctx, self->req);
     start_answer(self);

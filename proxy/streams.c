@@ -30,10 +30,18 @@ struct streams {
     size_t counts[STREAM_KINDS];
 };
 
+struct app_gauge { /* what one of an app's two gauges reads */
+    struct app_gauge *next;
+    struct streams_hub *hub;
+    char *app;
+    enum stream_kind kind;
+};
+
 struct streams_hub {
     stream_judge judge;
     void *ctx;
-    pthread_mutex_t lock; /* of the table */
+    struct app_gauge *gauges; /* made at the start and by reloads, one at a time */
+    pthread_mutex_t lock;     /* of the table */
     struct streams *workers[MOST_WORKERS];
 };
 
@@ -125,10 +133,69 @@ struct streams_hub *streams_hub_new(stream_judge judge_entry, void *ctx, struct 
     return self;
 }
 
+/* ---- an app's ---- */
+
+static size_t count_of_app(struct streams *worker, const struct app_gauge *gauge)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&worker->lock);
+    for (h2o_linklist_t *at = worker->entries.next; at != &worker->entries; at = at->next) {
+        const struct stream_entry *entry = entry_of(at);
+        count += entry->kind == gauge->kind && entry->owner.app != NULL &&
+                 strcmp(entry->owner.app, gauge->app) == 0;
+    }
+    pthread_mutex_unlock(&worker->lock);
+    return count;
+}
+
+static double read_app_gauge(void *ctx)
+{
+    const struct app_gauge *gauge = ctx;
+    struct streams_hub *hub = gauge->hub;
+    size_t count = 0;
+    pthread_mutex_lock(&hub->lock);
+    for (size_t i = 0; i < MOST_WORKERS && hub->workers[i] != NULL; ++i)
+        count += count_of_app(hub->workers[i], gauge);
+    pthread_mutex_unlock(&hub->lock);
+    return (double)count;
+}
+
+void streams_count_app(struct streams_hub *self, const char *app, struct metrics *metrics)
+{
+    static const char *const kinds[STREAM_KINDS] = {"request", "upgrade"};
+    h2o_mem_pool_t pool;
+    for (const struct app_gauge *at = self->gauges; at != NULL; at = at->next)
+        if (strcmp(at->app, app) == 0)
+            return;
+    h2o_mem_init_pool(&pool);
+    for (enum stream_kind kind = 0; kind < STREAM_KINDS; ++kind) {
+        struct app_gauge *gauge = h2o_mem_alloc(sizeof(*gauge));
+        *gauge = (struct app_gauge){self->gauges, self, h2o_strdup(NULL, app, SIZE_MAX).base, kind};
+        self->gauges = gauge;
+        metrics_gauge(
+            metrics, "postern_proxy_app_streams",
+            "Requests and tunnels of an app that are open in the proxy.",
+            text_format(&pool, "app=\"%s\",kind=\"%s\"", metrics_label(&pool, app), kinds[kind]),
+            read_app_gauge, gauge);
+    }
+    h2o_mem_clear_pool(&pool);
+}
+
+static void free_gauges(struct app_gauge *gauge)
+{
+    while (gauge != NULL) {
+        struct app_gauge *next = gauge->next;
+        free(gauge->app);
+        free(gauge);
+        gauge = next;
+    }
+}
+
 void streams_hub_free(struct streams_hub *self)
 {
     if (self == NULL)
         return;
+    free_gauges(self->gauges);
     for (size_t i = 0; i < MOST_WORKERS && self->workers[i] != NULL; ++i) {
         pthread_mutex_destroy(&self->workers[i]->lock);
         free(self->workers[i]);

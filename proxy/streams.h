@@ -33,6 +33,8 @@ struct streams;     /* one worker's */
 struct streams_hub *streams_hub_new(stream_judge judge, void *ctx, struct metrics *metrics);
 /* Once no worker runs any more; accepts NULL. */
 void streams_hub_free(struct streams_hub *self);
+/* From now on metrics tell how many of the app's are open. May be called again, after a reload. */
+void streams_count_app(struct streams_hub *self, const char *app, struct metrics *metrics);
 /* The calling worker's list; made at its first call. */
 struct streams *streams_here(struct streams_hub *self, struct loop *loop);
 

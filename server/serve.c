@@ -264,7 +264,8 @@ void server_furnish(struct server *self, struct edition *edition, const struct e
                                  .icons = edition->icons};
     if (edition->config->has_webhook)
         edition->webhook = webhook_new(&decider, self->metrics);
-    const struct proxy_parts proxy = {decider, self->fetcher, self->metrics, edition->seal_keys};
+    const struct proxy_parts proxy = {decider, self->fetcher, self->metrics, self->keys,
+                                      edition->seal_keys};
     if (edition->config->has_proxy) {
         edition->proxy = former != NULL ? proxy_renew(former->proxy, &proxy) : proxy_new(&proxy);
         parts.streams = open_streams_list;

@@ -41,6 +41,8 @@ static void add_upstreams(struct text *out, const struct config *config)
 {
     for (unsigned i = 0; i < config->cluster_count; ++i)
         add_file(out, config->clusters[i].api.certificate_authority_file);
+    for (unsigned i = 0; i < config->proxy.app_count; ++i)
+        add_file(out, config->proxy.apps[i].certificate_authority_file);
 }
 
 char *stamps_of_upstreams(const struct config *config)
