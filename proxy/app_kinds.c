@@ -65,14 +65,6 @@ const struct header_rules *app_rules(const struct config_app *app)
 
 /* ---- what is closed ---- */
 
-static int hex_digit(char c)
-{
-    if (isdigit((unsigned char)c))
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* In lower case, and every escape decoded, but that of '/' becomes slash. */
 static h2o_iovec_t decode(h2o_mem_pool_t *pool, h2o_iovec_t path, char slash)
 {
@@ -80,11 +72,9 @@ static h2o_iovec_t decode(h2o_mem_pool_t *pool, h2o_iovec_t path, char slash)
     size_t len = 0;
     for (size_t i = 0; i < path.len; i++) {
         char c = path.base[i];
-        int high = c == '%' && i + 2 < path.len ? hex_digit(path.base[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(path.base[i + 2]) : -1;
-        if (low >= 0) {
-            c = (char)(high * 16 + low);
-            c = c == '/' || c == '\\' ? slash : c;
+        int byte = percent_byte(h2o_iovec_init(path.base + i, path.len - i));
+        if (byte >= 0) {
+            c = byte == '/' || byte == '\\' ? slash : (char)byte;
             i += 2;
         }
         out[len++] = (char)tolower((unsigned char)c);
