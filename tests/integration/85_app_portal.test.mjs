@@ -189,6 +189,31 @@ describe('apps at the portal', { timeout: 600_000 }, () => {
       ada.close();
     });
   });
+
+  describe('a session of an app', () => {
+    test('is one of the person’s sessions: shown with its cluster, listed, counted, and ended there', async () => {
+      const page = await signedIn('grace');
+      await page.getByRole('link', { name: 'Headlamp' }).click();
+      await page.waitForURL((url) => url.origin === apps.url('headlamp') && !url.pathname.startsWith('/.postern'));
+      const list = await page.context().newPage();
+      await list.goto(`${apps.portal}/sessions`);
+      const row = list.locator('.card > .sessions > li', { hasText: 'Headlamp on kubernetes' });
+      assert.equal(await row.count(), 1);
+      assert.equal(await row.getByText('Rename').count(), 0);
+      await assertAccessible(list);
+      await screenshot(list, 'sessions-apps');
+      assert.match(await world.postern.metrics(), /postern_sessions\{kind="app"\} 1/);
+      const command = ['sessions', 'list', '-c', world.postern.configFile];
+      assert.match((await runPostern(command)).stdout, / app +.* kubernetes +Headlamp /);
+      const { sign_ins: signIns } = JSON.parse((await runPostern([...command, '--json'])).stdout);
+      assert.deepEqual(signIns.flatMap((one) => one.kubeconfig_sessions).map(({ app, cluster }) => [app, cluster]), [['headlamp', 'kubernetes']]);
+      await row.getByRole('button', { name: 'End' }).click();
+      await list.getByText('no app opened').first().waitFor();
+      const line = await world.postern.logLine((l) => l.event === 'session_ended' && l.kind === 'app');
+      assert.deepEqual([line.app, line.cluster, line.reason], ['headlamp', 'kubernetes', 'signed_out']);
+      await page.context().close();
+    });
+  });
 });
 
 describe('what is open through the proxy, on the sessions page', { timeout: 120_000 }, () => {
