@@ -30,26 +30,14 @@ static bool has_our_segment(h2o_iovec_t path)
     return false;
 }
 
-static int digit_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Takes one layer of escapes off, in place; broken ones stay. False: there was none. */
 static bool decode(h2o_iovec_t *path)
 {
     size_t len = 0;
     for (size_t i = 0; i < path->len; i++) {
-        char c = path->base[i];
-        if (c == '%' && i + 2 < path->len && digit_of(path->base[i + 1]) >= 0 &&
-            digit_of(path->base[i + 2]) >= 0) {
-            c = (char)(digit_of(path->base[i + 1]) * 16 + digit_of(path->base[i + 2]));
-            i += 2;
-        }
-        path->base[len++] = c;
+        int byte = percent_byte(h2o_iovec_init(path->base + i, path->len - i));
+        path->base[len++] = byte >= 0 ? (char)byte : path->base[i];
+        i += byte >= 0 ? 2 : 0;
     }
     bool changed = len != path->len;
     path->len = len;
