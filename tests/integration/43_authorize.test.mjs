@@ -257,6 +257,17 @@ describe('/authorize', { timeout: 240_000 }, () => {
     await assertUnusable({ ...(await code(browser)), code: got.json().refresh_token });
   });
 
+  test('a code is good for a minute', async () => {
+    const form = await code(await world.signIn('ada'));
+    await disk.minuteLater();
+    try {
+      await assertUnusable(form);
+    } finally {
+      await disk.asItIs();
+    }
+    assert.equal((await token(form)).status, 200, 'only the time was wrong');
+  });
+
   test('a disk that takes nothing: the program is told to try again, and the code stays good', async () => {
     const form = await code(await world.signIn('ada'));
     await disk.fail();

@@ -1,4 +1,4 @@
-// Holds a process's fdatasync back, or makes it fail, by a small library that is preloaded into it.
+// Holds a process's fdatasync back, makes it fail, or puts its wall clock on, by a small library that is preloaded into it.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { eventually } from './eventually.mjs';
 
 const run = promisify(execFile);
 
-/** Returns {env, hold(), waiting(), release(), fail(), mend()}; `env` goes to the process. */
+/** Returns {env, hold(), waiting(), release(), fail(), mend(), minuteLater(), asItIs()}; `env` goes to the process. */
 export async function makeSyncHold(dir, binary) {
   const library = path.join(dir, 'hold_sync.so');
   const file = path.join(dir, 'hold-sync');
@@ -22,6 +22,8 @@ export async function makeSyncHold(dir, binary) {
     release: () => rm(file, { force: true }),
     fail: () => writeFile(`${file}.fail`, ''),
     mend: () => rm(`${file}.fail`, { force: true }),
+    minuteLater: () => writeFile(`${file}.later`, ''),
+    asItIs: () => rm(`${file}.later`, { force: true }),
   };
 }
 
