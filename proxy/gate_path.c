@@ -36,7 +36,10 @@ static bool decode(h2o_iovec_t *path)
     size_t len = 0;
     for (size_t i = 0; i < path->len; i++) {
         int byte = percent_byte(h2o_iovec_init(path->base + i, path->len - i));
-        path->base[len++] = byte >= 0 ? (char)byte : path->base[i];
+        char c = path->base[i];
+        if (byte >= 0)
+            c = (char)byte;
+        path->base[len++] = c;
         i += byte >= 0 ? 2 : 0;
     }
     bool changed = len != path->len;
