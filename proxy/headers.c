@@ -13,6 +13,7 @@
 #include "plain.h"
 
 #define MAX_COOKIES   16384
+#define MAX_HEAD      262144 /* of an answer, in one line */
 #define OWN_COOKIES   "__Host-postern"
 #define MAX_CONNECTED 32 /* headers that Connection names */
 
@@ -339,6 +340,56 @@ static const char *const NEVER_BACK[] = {
     "connection",        "keep-alive",      "proxy-*",        "te",   "trailer",
     "transfer-encoding", "upgrade",         "content-length", "date", "strict-transport-security",
     "alt-svc",           "clear-site-data", "set-cookie2",    NULL};
+
+static bool is_number(h2o_iovec_t value)
+{
+    for (size_t i = 0; i < value.len; ++i)
+        if (value.base[i] < '0' || value.base[i] > '9')
+            return false;
+    return value.len != 0 && value.len <= 18;
+}
+
+static bool check_length_line(h2o_iovec_t line, struct error *err)
+{
+    h2o_iovec_t value = line;
+    h2o_iovec_t name = plain_trim(plain_take(&value, ':'));
+    while (value.len != 0 && (value.base[0] == ' ' || value.base[0] == '\t'))
+        value = h2o_iovec_init(value.base + 1, value.len - 1);
+    if (plain_is_exactly(name, "content-length") && !is_number(value))
+        return error_set(err, ERROR_UPSTREAM, "the answer's length is no number");
+    if (plain_is_exactly(name, "transfer-encoding") && !iovec_equal(value, "chunked") &&
+        !iovec_equal(value, "identity"))
+        return error_set(err, ERROR_UPSTREAM, "the answer's transfer-encoding is unknown");
+    return true;
+}
+
+static bool is_interim(h2o_iovec_t status_line)
+{
+    plain_take(&status_line, ' ');
+    h2o_iovec_t status = plain_trim(status_line);
+    return status.len >= 3 && status.base[0] == '1' && memcmp(status.base, "101", 3) != 0;
+}
+
+bool headers_check_answer(h2o_iovec_t raw, struct error *err)
+{
+    bool first = true, interim = false;
+    const char *lf;
+    while (raw.len != 0 && (lf = memchr(raw.base, '\n', raw.len)) != NULL) {
+        size_t len = (size_t)(lf - raw.base);
+        h2o_iovec_t line = h2o_iovec_init(raw.base, len);
+        raw = h2o_iovec_init(lf + 1, raw.len - len - 1);
+        line.len -= line.len != 0 && line.base[line.len - 1] == '\r';
+        if (line.len == 0 && !first && !interim)
+            return true;
+        if (first)
+            interim = is_interim(line);
+        else if (line.len != 0 && !check_length_line(line, err))
+            return false;
+        first = line.len == 0;
+    }
+    return raw.len <= MAX_HEAD ||
+           error_set(err, ERROR_UPSTREAM, "the head of the answer has no end");
+}
 
 /* Empty: it stays here. */
 static h2o_iovec_t cookie_back(h2o_mem_pool_t *pool, h2o_iovec_t value)

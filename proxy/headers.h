@@ -64,4 +64,7 @@ struct upstream_head {
     const h2o_header_t *headers; /* of h2o's client */
     size_t header_count;
 };
+/* Looks at what has come of an answer's head, interim ones before it too, so that h2o's client may: UPSTREAM for a
+ * Content-Length that is no number, a Transfer-Encoding but chunked and identity, a line beyond 256 KiB. */
+MUST_CHECK bool headers_check_answer(h2o_iovec_t raw, struct error *err);
 MUST_CHECK bool headers_back(h2o_req_t *req, const struct upstream_head *head, struct error *err);

@@ -30,8 +30,10 @@ struct exchange {
     struct stream_entry *entry; /* NULL: answered, or handed over to a tunnel */
     h2o_iovec_t wire[2];        /* head and body as they are sent */
     h2o_doublebuffer_t sending;
-    h2o_buffer_t *rest;   /* what had come at the answer's end */
-    h2o_socket_cb paused; /* what read the upstream; NULL: it is read */
+    h2o_buffer_t *rest;               /* what had come at the answer's end */
+    h2o_socket_cb paused;             /* what read the upstream; NULL: it is read */
+    h2o_socket_cb written, read_head; /* h2o's own, behind ours */
+    h2o_timeout_entry_t connected;
     int64_t began_us, head_deadline_ms, active_ms;
     bool dialing, reused, retried;
     bool started, head_sent, writing, ended, failed, chunked;
@@ -254,6 +256,9 @@ static h2o_http1client_body_cb answer(struct exchange *self, bool whole, size_t 
         self->request.on_response_head(self->request.ctx, self->req);
     start_answer(self);
     if (whole) {
+        /* A body where none may be (of a HEAD, say): its rest would be the next request's answer. */
+        if (waiting != 0)
+            h2o_socket_close(h2o_http1client_steal_socket(self->client));
         self->client = NULL;
         self->ended = true;
         h2o_buffer_init(&self->rest, &h2o_socket_buffer_prototype);
@@ -422,6 +427,55 @@ static void bound_input(h2o_socket_t *socket)
     setsockopt(h2o_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
+/* ---- before h2o reads the answer's head ---- */
+
+/* h2o's client aborts the process at a length that is no number, and reads a head however long it gets: the
+ * bytes are looked at before it gets them. */
+static void on_head_bytes(h2o_socket_t *socket, const char *errstr)
+{
+    struct exchange *self = ((h2o_http1client_t *)socket->data)->data;
+    h2o_iovec_t bytes = h2o_iovec_init(socket->input->bytes, socket->input->size);
+    struct error err;
+    if (errstr != NULL || headers_check_answer(bytes, &err))
+        self->read_head(socket, errstr);
+    else
+        fail(self, PROXY_BROKEN, err.text);
+}
+
+static void watch_head(struct exchange *self);
+
+static void on_written(h2o_socket_t *socket, const char *errstr)
+{
+    struct exchange *self = ((h2o_http1client_t *)socket->data)->data;
+    h2o_mem_addref_shared(self); /* it may be over within */
+    self->written(socket, errstr);
+    watch_head(self);
+    h2o_mem_release_shared(self);
+}
+
+/* Comes between the socket and h2o's client, which is writing the request or waits for the answer. */
+static void watch_head(struct exchange *self)
+{
+    h2o_socket_t *socket = self->client != NULL ? self->client->sock : NULL;
+    if (socket == NULL || self->started)
+        return;
+    if (socket->_cb.write != NULL && socket->_cb.write != on_written) {
+        self->written = socket->_cb.write;
+        socket->_cb.write = on_written;
+    } else if (socket->_cb.read != NULL && socket->_cb.read != on_head_bytes) {
+        self->read_head = socket->_cb.read;
+        socket->_cb.read = on_head_bytes;
+    }
+}
+
+/* Runs in the turn of the loop in which the connection came to be, and nothing is read before the next. */
+static void on_connected(h2o_timeout_entry_t *entry)
+{
+    watch_head(H2O_STRUCT_FROM_MEMBER(struct exchange, connected, entry));
+}
+
+/* ---- connecting ---- */
+
 static h2o_http1client_head_cb on_connect(h2o_http1client_t *client, const char *errstr,
                                           h2o_iovec_t **bufs, size_t *count, int *method_is_head)
 {
@@ -432,8 +486,11 @@ static h2o_http1client_head_cb on_connect(h2o_http1client_t *client, const char 
         return NULL;
     }
     self->reused = self->dialing;
-    if (!self->reused)
+    if (!self->reused) {
         bound_input(client->sock);
+        h2o_timeout_link(self->req->conn->ctx->loop, &self->req->conn->ctx->zero_timeout,
+                         &self->connected);
+    }
     if (self->request.idle_ms == 0)
         keep_alive(client->sock);
     *bufs = self->wire;
@@ -452,8 +509,11 @@ static void dial(struct exchange *self, bool fresh)
                                        .fresh = fresh};
     h2o_mem_addref_shared(self); /* it may be over within */
     self->dialing = true;
+    self->reused = false;
     upstream_connect(self->request.upstream, &call);
     self->dialing = false;
+    if (self->reused)
+        watch_head(self);
     h2o_mem_release_shared(self);
 }
 
@@ -488,6 +548,8 @@ static void on_tick(struct stream_entry *entry, int64_t now_ms, bool may_go_on, 
 static void on_dispose(void *ctx)
 {
     struct exchange *self = ctx;
+    if (h2o_timeout_is_linked(&self->connected))
+        h2o_timeout_unlink(&self->connected);
     forget_client(self);
     stream_entry_free(self->entry);
     h2o_doublebuffer_dispose(&self->sending);
@@ -503,6 +565,7 @@ void proxy_forward(h2o_req_t *req, const struct proxy_request *request)
     *self = (struct exchange){.generator = {on_proceed, NULL},
                               .req = req,
                               .request = *request,
+                              .connected = {.cb = on_connected},
                               .began_us = clock_mono_us(),
                               .head_deadline_ms = clock_mono_ms() + head_ms};
     self->client_ctx =
