@@ -124,7 +124,7 @@ static void on_dispose(void *ctx)
         count(self, API_FORBIDDEN);
     else if (status >= 500)
         count(self, API_UNSURE);
-    else if (status != 0)
+    else if (status == 303 || status == 401)
         count(self, API_UNAUTHORIZED);
 }
 
@@ -234,7 +234,7 @@ static void on_response_head(void *ctx, h2o_req_t *req)
     struct exchange *self = ctx;
     /* Whoever judges it may have forgotten its key, or not know it yet: the next one is new. */
     if (req->res.status == 401 && app_wants_token(config_of(self)))
-        app_tokens_forget(self->app->parts.tokens, self->verdict->session.id);
+        app_tokens_forget(self->app->parts.tokens, self->verdict->session.id, clock_wall_ms());
     if (req->res.status != 101)
         app_cache_private(req);
 }

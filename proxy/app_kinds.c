@@ -65,21 +65,24 @@ const struct header_rules *app_rules(const struct config_app *app)
 
 /* ---- what is closed ---- */
 
-/* In lower case, and every escape decoded, but that of '/' becomes slash. */
+/* The first character of rest, an escape decoded (and of how many bytes it was), in lower case. */
+static char first_of(h2o_iovec_t rest, char slash, size_t *len)
+{
+    int byte = percent_byte(rest);
+    *len = byte >= 0 ? 3 : 1;
+    if (byte == '/' || byte == '\\')
+        return slash;
+    return (char)tolower(byte >= 0 ? byte : (unsigned char)rest.base[0]);
+}
+
+/* An escaped '/' becomes slash. */
 static h2o_iovec_t decode(h2o_mem_pool_t *pool, h2o_iovec_t path, char slash)
 {
     char *out = h2o_mem_alloc_pool(pool, path.len + 1);
-    size_t len = 0;
-    for (size_t i = 0; i < path.len; i++) {
-        char c = path.base[i];
-        int byte = percent_byte(h2o_iovec_init(path.base + i, path.len - i));
-        if (byte >= 0) {
-            c = byte == '/' || byte == '\\' ? slash : (char)byte;
-            i += 2;
-        }
-        out[len++] = (char)tolower((unsigned char)c);
-    }
-    return h2o_iovec_init(out, len);
+    size_t count = 0, len;
+    for (; path.len != 0; path = h2o_iovec_init(path.base + len, path.len - len))
+        out[count++] = first_of(path, slash, &len);
+    return h2o_iovec_init(out, count);
 }
 
 struct route { /* the segments that count; empty ones and parameters (";…") do not */

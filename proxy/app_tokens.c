@@ -9,14 +9,15 @@
 
 #include "base/secret.h"
 
-#define SETS     1024
-#define WAYS     4
-#define AHEAD_MS INT64_C(30000)
+#define SETS      1024
+#define WAYS      4
+#define AHEAD_MS  INT64_C(30000)
+#define FORGET_MS 5000
 
 struct slot {
     char grant_id[SESSION_ID_SIZE]; /* "": free */
     struct secret token;
-    int64_t facts_ms, renew_ms, expires_ms, used_ms;
+    int64_t facts_ms, made_ms, renew_ms, expires_ms, used_ms;
 };
 
 struct app_tokens {
@@ -106,6 +107,7 @@ static bool fill(struct set *set, const struct app_token_ask *ask, struct slot *
     secret_set(&slot->token, made.token.base, made.token.len);
     snprintf(slot->grant_id, sizeof(slot->grant_id), "%s", ask->grant_id);
     slot->facts_ms = ask->facts_ms;
+    slot->made_ms = made.made_ms;
     slot->expires_ms = made.expires_ms;
     slot->renew_ms = renew_at(&made);
     *out = slot;
@@ -138,12 +140,12 @@ bool app_tokens_get(struct app_tokens *self, h2o_mem_pool_t *pool, const struct 
     return done;
 }
 
-void app_tokens_forget(struct app_tokens *self, const char *grant_id)
+void app_tokens_forget(struct app_tokens *self, const char *grant_id, int64_t now_ms)
 {
     struct set *set = set_of(self, grant_id);
     pthread_mutex_lock(&set->lock);
     struct slot *slot = find(set, grant_id);
-    if (slot != NULL)
+    if (slot != NULL && now_ms - slot->made_ms >= FORGET_MS)
         empty(slot);
     pthread_mutex_unlock(&set->lock);
 }

@@ -29,5 +29,5 @@ struct app_token_ask {
 MUST_CHECK bool app_tokens_get(struct app_tokens *self, h2o_mem_pool_t *pool,
                                const struct app_token_ask *ask, h2o_iovec_t *out,
                                struct error *err);
-/* The next one is made anew: this one was refused. */
-void app_tokens_forget(struct app_tokens *self, const char *grant_id);
+/* This one was refused: the next one is made anew, but not more often than every 5 s. */
+void app_tokens_forget(struct app_tokens *self, const char *grant_id, int64_t now_ms);

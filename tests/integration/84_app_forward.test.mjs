@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { startGeneric } from '../support/apps_generic.mjs';
 import { startApps } from '../support/apps_world.mjs';
+import { writeConfig } from '../support/config.mjs';
 import { eventually } from '../support/eventually.mjs';
 import { testLookup } from '../support/hosts.mjs';
 import { locationOf, request } from '../support/http.mjs';
@@ -263,7 +264,7 @@ describe('apps behind the proxy', { timeout: 300_000 }, () => {
     assert.equal(got, bytes);
   });
 
-  test('peers 40: sign-out cuts an open WebSocket and events, a lost group too; the other person’s goes on', async () => {
+  test('peers 40: sign-out cuts an open WebSocket, a lost group too; the other person’s goes on', async () => {
     const people = {};
     for (const name of ['ada', 'grace']) {
       const own = await apps.world.signIn(name);
@@ -284,6 +285,32 @@ describe('apps behind the proxy', { timeout: 300_000 }, () => {
     const answer = await ask(`${apps.url('reports')}/whoami`, { who: people.grace.own });
     assert.equal(answer.status, 403);
     user.groups = groups;
+  });
+
+  test('a reload: what is open goes on; an app that is taken away is cut, and gone', async () => {
+    const { postern } = apps.world;
+    const reload = async (change) => {
+      const from = postern.process.lines.length;
+      change(postern.config);
+      await writeConfig(postern.configFile, postern.config);
+      postern.process.kill('SIGHUP');
+      const line = await postern.logLine((l) => /^reload/.test(l.message), from);
+      assert.equal(line.message, 'reloaded', JSON.stringify(line));
+    };
+    const stays = (await connect(`${apps.url('reports')}/socket`)).ws;
+    const goes = (await connect(`${apps.url('tools')}/one/two/socket`)).ws;
+    const all = postern.config.proxy.apps;
+    await reload((config) => { config.proxy.apps = all.filter(({ name }) => name !== 'two'); });
+    await goes.ended;
+    stays.send('still here');
+    assert.equal(await stays.next(), 'still here');
+    await ask(`${apps.url('tools')}/one/two`);
+    assert.equal(one.last.path, '/one/two', 'it is the other one’s now');
+    await reload((config) => { config.proxy.apps = all; });
+    assert.equal((await ask(`${apps.url('tools')}/one/two`)).status, 200);
+    assert.equal(two.last.path, '/one/two');
+    assert.match(await postern.metrics(), /postern_proxy_app_streams\{app="two",kind="upgrade"\} 0/);
+    stays.destroy();
   });
 
   test('an app that is down: a page for people, JSON for scripts', async () => {

@@ -90,8 +90,20 @@ static void test_each_session_has_its_own(void **state)
     assert_string_equal(get(&bench, "a", 0), "token 1");
     assert_string_equal(get(&bench, "b", 0), "token 2");
     assert_string_equal(get(&bench, "a", 0), "token 1");
-    app_tokens_forget(bench.tokens, "a");
-    app_tokens_forget(bench.tokens, "unknown");
+    close_bench(&bench);
+}
+
+static void test_a_refused_one_is_made_anew_but_not_all_the_time(void **state)
+{
+    struct bench bench;
+    (void)state;
+    open_bench(&bench, 300000);
+    assert_string_equal(get(&bench, "a", 0), "token 1");
+    assert_string_equal(get(&bench, "b", 0), "token 2");
+    app_tokens_forget(bench.tokens, "a", bench.now_ms + 4999);
+    assert_string_equal(get(&bench, "a", 0), "token 1");
+    app_tokens_forget(bench.tokens, "a", bench.now_ms + 5000);
+    app_tokens_forget(bench.tokens, "unknown", bench.now_ms + 5000);
     assert_string_equal(get(&bench, "b", 0), "token 2");
     assert_string_equal(get(&bench, "a", 0), "token 3");
     close_bench(&bench);
@@ -147,6 +159,7 @@ int main(void)
         cmocka_unit_test(test_made_30_s_ahead_of_its_end),
         cmocka_unit_test(test_half_of_a_short_life),
         cmocka_unit_test(test_each_session_has_its_own),
+        cmocka_unit_test(test_a_refused_one_is_made_anew_but_not_all_the_time),
         cmocka_unit_test(test_other_facts_are_told_at_once),
         cmocka_unit_test(test_none_beyond_its_time),
         cmocka_unit_test(test_bounded),
