@@ -11,6 +11,7 @@ import { startGeneric } from './apps_generic.mjs';
 import { startHeadlamp } from './apps_headlamp.mjs';
 import { signInAtOktaPage } from './browser.mjs';
 import { freePorts } from './config.mjs';
+import { locationOf } from './http.mjs';
 import { makeClusterPki, makeSelfSigned } from './pki.mjs';
 import { startWorld } from './postern.mjs';
 import { tempDir } from './temp.mjs';
@@ -86,6 +87,21 @@ class Apps {
     await this.signInHere(page, name);
     await page.waitForURL(`${this.portal}/`);
     return page;
+  }
+
+  /** Plain HTTP: follows a signed-in Browser's redirects from an app's address until they end; the last answer. */
+  async enter(browser, name, path = '/') {
+    let answer = await browser.get(this.url(name) + path);
+    for (let hops = 0; answer.status === 302 || answer.status === 303; hops += 1) {
+      if (hops === 10) throw new Error(`redirects without end, at last to ${answer.headers.location}`);
+      answer = await browser.get(locationOf(answer));
+    }
+    return answer;
+  }
+
+  /** The server that answers for an app: what has reached it. */
+  upstreamOf(name) {
+    return { headlamp: this.headlamp, dashboard: this.dashboard7.api, 'dashboard-old': this.dashboard2, reports: this.reports }[name];
   }
 
   /** Every bearer that the apps and the API server have been given. */
