@@ -28,7 +28,7 @@ static h2o_iovec_t seal_object(h2o_mem_pool_t *pool, const struct seal_keys *key
     struct json_writer *writer = json_writer_new(pool);
     json_put_tree(writer, object);
     bool good = json_writer_end(writer, &plain, NULL);
-    assert(good); /* names, base64url, and what web_return_to lets through */
+    assert(good); /* names, base64url, and paths of visible ASCII */
     h2o_iovec_t sealed = seal(pool, keys, purpose, plain);
     return base64url_encode(pool, sealed.base, sealed.len);
 }

@@ -12,6 +12,8 @@
 #include "http/web.h"
 #include "token/ticket.h"
 
+#define MOST_RETURN_PATH 1024 /* bytes, so that eight begin cookies fit into what is read of them */
+
 /* ---- away ---- */
 
 /* In a frame the portal would show nothing. */
@@ -39,10 +41,12 @@ static void refuse_stranger(struct gate *self, h2o_req_t *req, const struct conf
     gate_refuse(self, req, app, &trouble);
 }
 
+/* A local path of this very host, as headers_check_target has passed it; whatever the app may mean by it. */
 static const char *return_path(h2o_req_t *req, const struct config_app *app)
 {
-    const char *path = web_return_to(&req->pool, req->input.path);
-    return path != NULL ? path : text_format(&req->pool, "%s/", gate_path(app));
+    if (req->input.path.len > MOST_RETURN_PATH)
+        return text_format(&req->pool, "%s/", gate_path(app));
+    return text_dup_iovec(&req->pool, req->input.path);
 }
 
 void gate_begin(struct gate *self, h2o_req_t *req, const struct config_app *app)

@@ -324,10 +324,11 @@ bool headers_check_target(h2o_iovec_t target, struct error *err)
     if (target.len == 0 || target.base[0] != '/' || (target.len > 1 && target.base[1] == '/'))
         return error_set(err, ERROR_BAD_INPUT, "the target is no path");
     for (size_t i = 0; i < target.len; ++i)
-        if (target.base[i] <= ' ' || target.base[i] >= 0x7f || target.base[i] == '#' ||
-            target.base[i] == '\\')
+        if (target.base[i] <= ' ' || target.base[i] >= 0x7f || target.base[i] == '#')
             return error_set(err, ERROR_BAD_INPUT, "the path has a character that it may not have");
     h2o_iovec_t path = plain_take(&target, '?');
+    if (path.len != 0 && memchr(path.base, '\\', path.len) != NULL) /* some read it as '/' */
+        return error_set(err, ERROR_BAD_INPUT, "the path has a character that it may not have");
     while (path.len != 0)
         if (!check_segment(plain_take(&path, '/'), err))
             return false;

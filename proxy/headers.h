@@ -51,7 +51,7 @@ MUST_CHECK bool headers_check_bytes(h2o_iovec_t raw, struct error *err);
 /* Adds X-Forwarded-For, -Host and -Proto, as we know them. */
 void headers_add_forwarded(h2o_req_t *req, struct header_list *list);
 /* Whether a request's target (raw, with its query) may go on: it begins with one '/', is of visible ASCII without
- * '#' and '\', and its path has no segment "." or ".." (also encoded, its '/' too, also with ";…" behind), no %00 and no broken
+ * '#', and its path has no '\', no segment "." or ".." (also encoded, its '/' too, also with ";…" behind), no %00 and no broken
  * escape (peers 35, 36). */
 MUST_CHECK bool headers_check_target(h2o_iovec_t target, struct error *err);
 

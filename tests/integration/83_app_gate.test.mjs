@@ -81,7 +81,8 @@ describe('the gate in front of apps', { timeout: 600_000 }, () => {
   describe('the way in', () => {
     test('a deep link leads through the sign-in to where it pointed', async () => {
       const browser = world.browser();
-      const away = await browser.get(`${reports}/page/7?tab=%C3%A4`, { headers: navigation });
+      const deepLink = `${reports}/page/a%2Fb?tab=%C3%A4&left=[{1}]&re=\\d`; // as browsers send it
+      const away = await browser.get(deepLink, { headers: navigation });
       assert.equal(away.status, 303);
       assert.equal(away.headers['cache-control'], 'no-store');
       assert.equal(away.headers['referrer-policy'], 'no-referrer');
@@ -94,7 +95,7 @@ describe('the gate in front of apps', { timeout: 600_000 }, () => {
       const landed = await browser.get(locationOf(back), { headers: { ...navigation, 'Sec-Fetch-Site': 'same-site' } });
       assert.equal(landed.status, 303, landed.text);
       assert.equal(landed.headers['referrer-policy'], 'no-referrer');
-      assert.equal(locationOf(landed).href, `${reports}/page/7?tab=%C3%A4`);
+      assert.equal(locationOf(landed).href, deepLink);
       assert.deepEqual(beginCookies(browser), []);
       const cookie = appCookie(browser);
       for (const attribute of ['httponly', 'secure']) assert.ok(cookie.attributes.has(attribute), cookie.line);
@@ -185,7 +186,7 @@ describe('the gate in front of apps', { timeout: 600_000 }, () => {
         const back = await ada.get(locationOf(raw));
         const landed = await ada.get(locationOf(back), { headers: navigation });
         assert.equal(landed.status, 303, landed.text);
-        assert.equal(locationOf(landed).href, `${reports}/`, path);
+        assert.equal(locationOf(landed).href, reports + (path.length > 1024 ? '/' : path), path);
       }
     });
 
