@@ -438,6 +438,63 @@ static void test_headers_of_unfinished_requests(void **state)
     free_input(ssl, ctx);
 }
 
+/* ---- the proxy's listener ---- */
+
+static const int64_t HOURS_MS = INT64_C(12) * 3600 * 1000;
+
+static void test_proxy_silent_watch(void **state)
+{
+    static struct block out;
+    (void)state;
+    world.connection->guard.limits = &GUARD_PROXY_LIMITS;
+    begin_http2(65535); /* whose client's end is noticed before the answer */
+    add_request(&out, 1, "/hang", true, 0);
+    send_block(&out);
+    check_after(HOURS_MS);
+    assert_goes_on();
+}
+
+static void test_proxy_silent_tunnel(void **state)
+{
+    SSL_CTX *ctx;
+    SSL *ssl = watched_input(&ctx);
+    (void)state;
+    world.connection->guard.limits = &GUARD_PROXY_LIMITS;
+    world.connection->web.taken_over = true;
+    for (size_t i = 0; i <= GUARD_PROXY_LIMITS.flood_bytes / 4096 + 1; ++i)
+        assert_int_equal(receive_over_tls(ssl, 4096), 4096);
+    check_after(HOURS_MS);
+    assert_goes_on();
+    free_input(ssl, ctx);
+}
+
+/* peers 21: neither a head nor a body may come for ever, nor may a connection be idle for ever. */
+static void test_proxy_slow_request(void **state)
+{
+    SSL_CTX *ctx;
+    SSL *ssl = watched_input(&ctx);
+    (void)state;
+    world.connection->guard.limits = &GUARD_PROXY_LIMITS;
+    client_send("POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab", 55);
+    receive_over_tls(ssl, 4096);
+    receive_over_tls(ssl, GUARD_PROXY_LIMITS.trickle_bytes + 1 - 4096);
+    check_after(GUARD_PROXY_LIMITS.completion_ms - 1000);
+    assert_goes_on();
+    check_after(GUARD_PROXY_LIMITS.completion_ms + 1000);
+    assert_ended(GUARD_TRICKLE);
+    free_input(ssl, ctx);
+}
+
+static void test_proxy_unused_connection(void **state)
+{
+    (void)state;
+    world.connection->guard.limits = &GUARD_PROXY_LIMITS;
+    check_after(GUARD_PROXY_LIMITS.silence_ms - 1000);
+    assert_goes_on();
+    check_after(GUARD_PROXY_LIMITS.silence_ms + 1000);
+    assert_ended(GUARD_TRICKLE);
+}
+
 #define ON_CONNECTION(test) cmocka_unit_test_setup_teardown(test, connect_client, disconnect_client)
 
 int main(void)
@@ -456,6 +513,10 @@ int main(void)
         ON_CONNECTION(test_few_resets_in_a_while),
         ON_CONNECTION(test_request_of_many_headers),
         ON_CONNECTION(test_headers_of_unfinished_requests),
+        ON_CONNECTION(test_proxy_silent_watch),
+        ON_CONNECTION(test_proxy_silent_tunnel),
+        ON_CONNECTION(test_proxy_slow_request),
+        ON_CONNECTION(test_proxy_unused_connection),
     };
     return cmocka_run_group_tests(tests, make_world, NULL);
 }
