@@ -248,6 +248,18 @@ static bool is_event_stream(h2o_req_t *req)
     return plain_is_exactly(plain_trim(plain_take(&value, ';')), type);
 }
 
+/* Now: a watch may have nothing to say for long. h2o's chunked encoding keeps an empty piece to itself, and with it
+ * the head, so this goes around it. */
+static void send_head(struct exchange *self)
+{
+    h2o_ostream_t *last = self->req->_ostr_top;
+    while (last->next != NULL)
+        last = last->next;
+    self->head_sent = true;
+    self->writing = true;
+    last->do_send(last, self->req, NULL, 0, H2O_SEND_STATE_IN_PROGRESS);
+}
+
 static h2o_http1client_body_cb answer(struct exchange *self, bool whole, size_t waiting)
 {
     if (is_event_stream(self->req))
@@ -266,9 +278,7 @@ static h2o_http1client_body_cb answer(struct exchange *self, bool whole, size_t 
         return NULL;
     }
     if (waiting == 0) { /* else the body's first bytes, which come next, go with it */
-        self->head_sent = true;
-        self->writing = true;
-        h2o_send(self->req, NULL, 0, H2O_SEND_STATE_IN_PROGRESS);
+        send_head(self);
     }
     return on_body;
 }

@@ -16,7 +16,7 @@
 #include "base/text.h"
 
 #define MOST_WORKERS 32
-#define TICK_MS      1000
+#define TICK_MS      500 /* half of the second within which what ended must be cut */
 #define NEVER_MS     (UINT64_C(1) << 40)
 #define SHOWN_PATH   200
 

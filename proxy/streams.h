@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What goes through the proxy right now: each worker lists its open exchanges (requests that wait, answers that
- * stream, tunnels). Once a second each is judged: may its owner still have it, is its client still there, did it
+ * stream, tunnels). Twice a second each is judged: may its owner still have it, is its client still there, did it
  * exceed its time? What may not go on is cut. */
 #pragma once
 
@@ -22,7 +22,7 @@ struct stream_owner {
     const char *app; /* NULL: the API server */
 };
 
-/* Called on each worker's thread for each open exchange, every second: must not block, and must not count as
+/* Called on each worker's thread for each open exchange, twice a second: must not block, and must not count as
  * use. */
 typedef bool (*stream_judge)(void *ctx, const struct stream_owner *owner);
 

@@ -88,6 +88,13 @@ test('bodies both ways, chunked, HEAD, 204, 304 and a chunked error keep their c
   assert.equal((await ask('GET', '/204')).reused, true);
 });
 
+test('a watch that has nothing to say yet has a head: its client knows that it began', async (t) => {
+  const upstream = await httpServer(t, (req, res) => res.writeHead(200, { 'Content-Type': 'application/json' }).flushHeaders());
+  const { port } = await engine(t, upstream.url);
+  const answer = await raw(port, 'GET /watch HTTP/1.1\r\nHost: app.test\r\n\r\n', { until: (read) => read.includes('\r\n\r\n') });
+  assert.match(answer, /^HTTP\/1\.1 200 OK\r\n[^]*transfer-encoding: chunked\r\n([^]*\r\n)?\r\n$/i);
+});
+
 test('a stalled reader of a gigabyte costs at most 30 MB, and gets all of it', async (t) => {
   const size = 1 << 30;
   const piece = Buffer.alloc(1 << 20, 'x');
