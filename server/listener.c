@@ -188,11 +188,11 @@ static void on_accept(h2o_socket_t *socket, const char *err)
     if (err != NULL)
         return;
     for (int burst = 0; burst < 16; ++burst) {
-        if (self->connection_count >= self->connection_cap) {
+        if (self->connection_count >= self->kind->connection_cap) {
             self->paused = true;
             h2o_socket_read_stop(socket);
             log_warn("connections at their cap", LOG_STR("listener", self->kind->name),
-                     LOG_INT("cap", (int64_t)self->connection_cap));
+                     LOG_INT("cap", (int64_t)self->kind->connection_cap));
             return;
         }
         h2o_socket_t *accepted = h2o_evloop_socket_accept(socket);
@@ -290,9 +290,9 @@ void listener_kind_dispose(struct listener_kind *kind)
 /* ---- a worker's listener ---- */
 
 void listener_start(struct listener *self, struct listener_kind *kind, unsigned worker,
-                    struct loop *loop, size_t connection_cap)
+                    struct loop *loop)
 {
-    *self = (struct listener){.kind = kind, .loop = loop, .connection_cap = connection_cap};
+    *self = (struct listener){.kind = kind, .loop = loop};
     h2o_linklist_init_anchor(&self->connections);
     h2o_context_init(&self->ctx, loop_h2o(loop), &kind->conf);
     web_context_set_loop(&self->ctx, loop);

@@ -23,6 +23,8 @@ struct listener_kind { /* shared by all workers, read-only once they run, but fo
     const struct ip_networks *proxies; /* trusted at the start; NULL: never any (listener_trust) */
     bool proxy_protocol; /* they begin each connection with a PROXY line; nobody else may connect */
     int fds[LISTENER_MAX_WORKERS];
+    size_t
+        connection_cap; /* of each worker's listener: accepting pauses there and goes on when one closes */
     const struct guard_limits *limits; /* GUARD_LIMITS, unless set otherwise before the start */
     struct counter *ended[GUARD_REASONS];
 };
@@ -36,7 +38,6 @@ struct listener { /* used on its worker's thread only */
     h2o_socket_t *socket;              /* NULL once draining */
     h2o_linklist_t connections;        /* struct connection */
     size_t connection_count;
-    size_t connection_cap; /* accepting pauses there and goes on when one closes */
     bool paused;
     unsigned turned_away; /* not from a trusted proxy, since that was logged last */
     int64_t turned_away_logged_ms;
@@ -56,7 +57,7 @@ MUST_CHECK bool listener_kind_bind(struct listener_kind *kind, const struct conf
 
 /* On the worker's thread. */
 void listener_start(struct listener *self, struct listener_kind *kind, unsigned worker,
-                    struct loop *loop, size_t connection_cap);
+                    struct loop *loop);
 /* Takes up its kind's new TLS context: new connections get it, open ones go on with theirs, but who they are
  * is judged by the client CAs of the new one. */
 void listener_renew_tls(struct listener *self);

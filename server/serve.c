@@ -115,6 +115,7 @@ static bool open_control(struct server *self, struct error *err)
     if (path == NULL || *path == '\0')
         return true;
     listener_kind_init(kind, "control", 4096);
+    kind->connection_cap = CONTROL_CONNECTIONS;
     if (!control_listen(path, &kind->fds[0], err))
         return error_prefix(err, "operations.control_socket");
     self->control.ready = &self->operations.ready;
@@ -124,19 +125,32 @@ static bool open_control(struct server *self, struct error *err)
     self->control_kinds[0] = kind;
     self->background.kinds = self->control_kinds;
     self->background.kind_count = 1;
-    self->background.connection_cap = CONTROL_CONNECTIONS;
     return true;
 }
 
-static size_t connection_cap(const struct server *self)
+static size_t descriptors(void)
 {
     struct rlimit limit = {1024, 1024};
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max > 65536 ? 65536 : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
-    size_t usable = limit.rlim_cur > 256 ? limit.rlim_cur - 128 : limit.rlim_cur / 2;
-    return usable / (self->worker_count * self->kind_count);
+    return limit.rlim_cur > 256 ? limit.rlim_cur - 128 : limit.rlim_cur / 2;
+}
+
+/* Each listener gets a share, but the proxy three quarters of all: what stays open goes through it, and takes a
+ * descriptor on each side. */
+static void share_descriptors(struct server *self)
+{
+    const struct listener_kind *proxy = server_kind(self, "proxy");
+    size_t each = descriptors() / self->worker_count, others = self->kind_count;
+    if (proxy != NULL)
+        --others;
+    for (size_t i = 0; i < self->kind_count; ++i) {
+        struct listener_kind *kind = &self->kinds[i];
+        size_t share = proxy != NULL ? each / 4 / others : each / others;
+        kind->connection_cap = kind == proxy ? each / 4 * 3 / 2 : share;
+    }
 }
 
 /* ---- what ends, and upkeep, on the background loop ---- */
@@ -301,12 +315,11 @@ static void register_handlers(struct server *self)
 
 static void start_workers(struct server *self)
 {
-    size_t cap = connection_cap(self);
+    share_descriptors(self);
     for (unsigned i = 0; i < self->worker_count; ++i) {
         self->workers[i] = (struct worker){.index = i,
                                            .kinds = self->kind_list,
                                            .kind_count = self->kind_count,
-                                           .connection_cap = cap,
                                            .ready = &self->ready};
         worker_start(&self->workers[i]);
     }

@@ -14,8 +14,7 @@ static void *on_thread(void *arg)
     struct worker *self = arg;
     self->loop = loop_new();
     for (size_t i = 0; i < self->kind_count; ++i)
-        listener_start(&self->listeners[i], self->kinds[i], self->index, self->loop,
-                       self->connection_cap);
+        listener_start(&self->listeners[i], self->kinds[i], self->index, self->loop);
     sem_post(self->ready);
     loop_run(self->loop);
     return NULL;

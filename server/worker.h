@@ -18,7 +18,6 @@ struct worker {
     struct listener_kind **kinds; /* borrowed */
     size_t kind_count;            /* 0: the background loop */
     struct listener listeners[WORKER_MAX_KINDS];
-    size_t connection_cap; /* of each listener */
     struct loop_timer drain_timer;
     int64_t drain_deadline_ms; /* monotonic */
     struct loop_call drain_call;

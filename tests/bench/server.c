@@ -24,6 +24,7 @@ void bench_open(struct bench_server *self, char **arguments, struct tls_options 
         bench_fail(err.text);
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* as Postern has it */
     listener_kind_init(&self->kind, options->session_context, 1024 * 1024);
+    self->kind.connection_cap = 1000;
     self->kind.conf.http1.req_timeout = 120 * 1000;
     self->kind.conf.http2.idle_timeout = 120 * 1000;
     listener_kind_set_tls(&self->kind, tls);
@@ -52,8 +53,7 @@ int bench_serve(struct bench_server *self)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     sem_init(&ready, 0, 0);
-    worker =
-        (struct worker){.kinds = kinds, .kind_count = 1, .connection_cap = 1000, .ready = &ready};
+    worker = (struct worker){.kinds = kinds, .kind_count = 1, .ready = &ready};
     worker_start(&worker);
     sem_wait(&ready);
     printf("ready\n");
