@@ -78,11 +78,12 @@ static void on_begin_cookie(void *ctx, h2o_iovec_t name, h2o_iovec_t value)
     self->names[self->count++] = text_dup_iovec(self->pool, name);
 }
 
-static void drop_many(h2o_req_t *req)
+/* Browsers send the oldest first (RFC 6265 5.4), so tabs that were opened last still get where they were to go. */
+static void make_room(h2o_req_t *req)
 {
     struct survey survey = {.pool = &req->pool};
     web_cookies_each(req, GATE_BEGIN_COOKIE, on_begin_cookie, &survey);
-    for (size_t i = 0; survey.count >= GATE_BEGIN_MOST && i < survey.count; i++)
+    for (size_t i = 0; i + GATE_BEGIN_MOST <= survey.count; i++)
         drop(req, survey.names[i]);
 }
 
@@ -98,7 +99,7 @@ const char *gate_begin_give(const struct gate_cookies *self, const char *return_
     json_add_string(pool, object, "secret", secret.base);
     json_add_string(pool, object, "return_to", return_to);
     json_add_int(pool, object, "made", now_ms);
-    drop_many(self->req);
+    make_room(self->req);
     web_set_cookie(self->req, begin_name(pool, begin),
                    seal_object(pool, self->keys, BEGIN_PURPOSE, object), GATE_BEGIN_MS / 1000);
     return begin;

@@ -14,7 +14,7 @@
 #define GATE_BEGIN_COOKIE "__Host-postern-begin-" /* and the first characters of begin */
 #define GATE_APP_COOKIE   "__Host-postern-app-"   /* and the app's name */
 #define GATE_BEGIN_MS     600000
-#define GATE_BEGIN_MOST   8 /* of one browser; with more in a request all of them expire */
+#define GATE_BEGIN_MOST   8 /* of one browser; then the oldest expire */
 
 struct gate_cookies { /* of one request; borrowed */
     h2o_req_t *req;

@@ -157,6 +157,27 @@ describe('apps in a browser', { timeout: 300_000 }, () => {
     }
   });
 
+  test('of many tabs that wait at the sign-in page the last eight get where they were to go, the others into the app', async () => {
+    const context = await profile();
+    const tabs = [];
+    for (let i = 0; i < 10; i += 1) {
+      const page = await context.newPage();
+      const link = `${apps.url('headlamp')}/page/${i}`;
+      await page.goto(link);
+      tabs.push({ page, link });
+    }
+    const [{ page: first }, , ...last] = tabs;
+    await apps.signInHere(last[0].page, 'ada');
+    await last[0].page.waitForURL(last[0].link);
+    for (const { page, link } of last.slice(1)) {
+      await page.getByRole('link', { name: 'Sign in with Okta' }).click();
+      await page.waitForURL(link);
+    }
+    await first.getByRole('link', { name: 'Sign in with Okta' }).click();
+    await first.getByRole('link', { name: 'Open the app' }).click();
+    await says(first, 'pods', 'web-0 web-1');
+  });
+
   /** What must be so once somebody may not go on: nothing open stays, scripts hear 401 or 403, a reload is a page. */
   async function isOut(page, status) {
     await says(page, 'ws', /^closed/);
@@ -304,7 +325,8 @@ describe('apps in a browser', { timeout: 300_000 }, () => {
       const before = (await context.cookies()).filter(({ name }) => /postern/i.test(name));
       assert.match(await tries(`${apps.url('reports')}/cookies`), /^basic 200/);
       await page.evaluate(() => {
-        for (const line of ['__Host-postern=evil; Domain=example.test; Path=/; Secure', '__Host-postern=evil; Domain=.k8s.example.test; Path=/; Secure']) document.cookie = line;
+        for (const line of ['__Host-postern=evil; Domain=example.test; Path=/; Secure', '__Host-postern=evil; Domain=.k8s.example.test; Path=/; Secure',
+          '=__Host-postern-app-headlamp=evil; Domain=k8s.example.test; Path=/; Secure', '__Host-postern-app-headlamp; Domain=k8s.example.test; Path=/; Secure']) document.cookie = line;
       });
       const now = await context.cookies();
       assert.deepEqual(now.filter(({ name }) => /postern/i.test(name)), before);

@@ -10,7 +10,6 @@ import { startDashboard2, startDashboard7 } from './apps_dashboard.mjs';
 import { startGeneric } from './apps_generic.mjs';
 import { startHeadlamp } from './apps_headlamp.mjs';
 import { signInAtOktaPage } from './browser.mjs';
-import { freePorts } from './config.mjs';
 import { locationOf } from './http.mjs';
 import { makeClusterPki, makeSelfSigned } from './pki.mjs';
 import { startWorld } from './postern.mjs';
@@ -23,24 +22,25 @@ class Apps {
   static async start({ change = () => {}, ...rest } = {}) {
     const self = new Apps();
     const dir = tempDir();
-    const [{ ca, apiserver }, dashboardTls, [apiPort, proxyPort]] = await Promise.all([makeClusterPki(dir), makeSelfSigned(dir, 'kubernetes-dashboard'), freePorts(2)]);
-    self.port = proxyPort;
-    const api = { url: `https://127.0.0.1:${apiPort}`, ca: ca.cert };
+    const [{ ca, apiserver }, dashboardTls] = await Promise.all([makeClusterPki(dir), makeSelfSigned(dir, 'kubernetes-dashboard')]);
+    let webhook; // there once Postern is
+    self.api = await startApiServer({
+      tls: apiserver, allow: { 'k8s-admins': ['*'], 'k8s-viewers': ['get', 'list', 'watch'] },
+      authenticator: { authenticate: (token) => webhook.authenticate(token), close: () => webhook?.close() },
+    });
+    const api = { url: self.api.url, ca: ca.cert };
     self.headlamp = await startHeadlamp({ api });
     self.dashboard7 = await startDashboard7({ api });
     self.dashboard2 = await startDashboard2({ api, tls: dashboardTls });
     self.reports = await startGeneric();
     try {
-      self.world = await startWorld({ host: `portal.${domain}`, change: (config) => { self.#configure(config, dashboardTls); change(config); }, ...rest });
+      self.world = await startWorld({ host: `portal.${domain}`, change: (config, ports) => { self.port = ports.proxy; self.#configure(config, dashboardTls); change(config); }, ...rest });
     } catch (error) {
       await self.#closeApps();
       throw error;
     }
     const { postern, ca: serverCa, pki } = self.world;
-    self.api = await startApiServer({
-      tls: apiserver, port: apiPort, allow: { 'k8s-admins': ['*'], 'k8s-viewers': ['get', 'list', 'watch'] },
-      authenticator: new WebhookAuthenticator({ url: postern.webhookUrl, ca: serverCa, certificate: pki.clients.apiserver, cacheTtlMs: 0 }),
-    });
+    webhook = new WebhookAuthenticator({ url: postern.webhookUrl, ca: serverCa, certificate: pki.clients.apiserver, cacheTtlMs: 0 });
     return self;
   }
 
@@ -113,7 +113,7 @@ class Apps {
   }
 
   async #closeApps() {
-    await Promise.all([this.headlamp, this.dashboard7, this.dashboard2, this.reports].map((app) => app.close()));
+    await Promise.all([this.headlamp, this.dashboard7, this.dashboard2, this.reports, this.api].map((app) => app.close()));
   }
 
   async close() {
@@ -121,7 +121,6 @@ class Apps {
       await this.world.close();
     } finally {
       await this.#closeApps();
-      await this.api.close();
     }
   }
 }

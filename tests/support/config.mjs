@@ -21,7 +21,7 @@ export async function freePorts(count) {
 
 /**
  * The configuration as data, with its secret files written into `dir` (kept when they are there).
- *   ports   {portal, webhook, operations}
+ *   ports   {portal, webhook, operations, proxy}
  *   pki     of makePki()
  *   okta    {issuer, clientId, clientSecret} of a stand-in
  *   host    the portal's
@@ -65,7 +65,7 @@ export async function makeConfig({ dir, ports, pki, okta, host = 'localhost', ch
       client_names: ['kube-apiserver'],
     }],
   };
-  change(config);
+  change(config, ports);
   // An empty mapping is no YAML in block style.
   for (const [key, value] of Object.entries(config)) {
     if (value && typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length === 0) delete config[key];

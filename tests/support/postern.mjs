@@ -102,13 +102,13 @@ export async function preparePostern({ dir = tempDir(), pki, okta, ports, host, 
 }
 
 export async function pickPorts() {
-  const [portal, webhook, operations, okta] = await freePorts(4);
-  return { portal, webhook, operations, okta };
+  const [portal, webhook, operations, okta, proxy] = await freePorts(5);
+  return { portal, webhook, operations, okta, proxy };
 }
 
 /**
  * Everything for a test file. Options:
- *   change(config)   alters the config's data before it is written
+ *   change(config, ports)  alters the config's data before it is written
  *   host             the portal's: localhost, or one below k8s.example.test
  *   okta             options of startOkta; oktaDown: true leaves it stopped
  *   idp              a function ({tls, port, portal}) that starts another provider instead
