@@ -1,30 +1,29 @@
-// Starts the demo: Okta stand-in, throwaway PKI, Postern. With --check it also plays the person.
+// Starts the demo: Okta stand-in, throwaway PKI, a cluster's stand-in, Postern. With --check it also plays the person.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 
+import { freePorts } from '../../tests/support/config.mjs';
 import { startOkta } from '../../tests/support/okta.mjs';
 import { samplePassword } from '../../tests/support/people.mjs';
 import { makePki } from '../../tests/support/pki.mjs';
-import { pickPorts, preparePostern } from '../../tests/support/postern.mjs';
+import { preparePostern } from '../../tests/support/postern.mjs';
 import { check } from './check.mjs';
+import { startCluster } from './cluster.mjs';
 
 const root = path.resolve(import.meta.dirname, '../..');
 const checking = process.argv.includes('--check');
 const state = path.join(root, checking ? 'build/demo-check' : 'build/demo');
 const shown = (file) => path.relative(process.cwd(), file) || '.';
 
+const usualPorts = { portal: 8443, webhook: 9443, operations: 9090, okta: 8444, proxy: 8445 };
+
 async function demoPorts() {
-  if (checking) return pickPorts();
-  const env = (name, value) => Number(process.env[name] ?? value);
-  return {
-    portal: env('PORTAL_PORT', 8443),
-    webhook: env('WEBHOOK_PORT', 9443),
-    operations: env('OPERATIONS_PORT', 9090),
-    okta: env('OKTA_PORT', 8444),
-  };
+  const names = Object.keys(usualPorts);
+  const ports = checking ? await freePorts(names.length) : names.map((name) => Number(process.env[`${name.toUpperCase()}_PORT`] ?? usualPorts[name]));
+  return Object.fromEntries(names.map((name, i) => [name, ports[i]]));
 }
 
 /** The three files that the README's curl line names, apart from the CAs' own directories. */
@@ -52,6 +51,7 @@ async function start() {
     portal: `https://localhost:${ports.portal}`,
     clientSecret: existsSync(secretFile) ? (await readFile(secretFile, 'utf8')).trim() : randomBytes(32).toString('base64url'),
   });
+  const cluster = await startCluster({ pki, ports });
   const postern = await preparePostern({
     dir: state,
     pki,
@@ -60,9 +60,12 @@ async function start() {
     logFile: path.join(state, 'postern.log'),
     // Ctrl-C reaches the demo alone, which then ends postern in order.
     command: ['setsid'],
-    change: (config) => { config.log.level = 'info'; },
+    change: (config) => {
+      config.log.level = 'info';
+      cluster.configure(config);
+    },
   });
-  return { pki, okta, postern, caller: await callerFiles(pki), reviewUrl: `${postern.webhookUrl}/tokenreview/kubernetes` };
+  return { pki, okta, cluster, postern, caller: await callerFiles(pki), reviewUrl: `${postern.webhookUrl}/tokenreview/kubernetes` };
 }
 
 /** curl's arguments for asking the webhook about a token as an API server does. */
@@ -85,13 +88,20 @@ ${shown(demo.caller.ca)} for as long as you like.
 
 1. Open the address, choose "Sign in with Okta", and be one of these people (password: ${samplePassword}):
 ${people}
-2. Look at the home page and the profile, and make a token for the cluster "kubernetes".
-3. Ask the webhook about the token, as the cluster's API server would:
+2. The badge "Headlamp" on the home page opens a dashboard behind the proxy (a stand-in, and so is its
+   cluster), as the same person with the same groups.
+3. "Set up kubectl" has a token, and a command to paste. The first line keeps it out of your own kubeconfig:
+
+     export KUBECONFIG=${shown(path.join(state, 'kubeconfig'))}
+     ...the command...
+     kubectl get pods
+
+4. Ask the webhook about the token, as the cluster's API server would:
 
      TOKEN=...the token...
      ${curl}
 
-   Sign out, and ask again: the same token is refused.
+   Sign out: the dashboard is gone, and the same token is refused.
 
 Metrics:  ${demo.postern.operationsUrl}/metrics
 Log:      ${shown(path.join(state, 'postern.log'))}
@@ -101,11 +111,11 @@ Ctrl-C ends the demo.
 `;
 }
 
-async function stop({ okta, postern }) {
+async function stop({ okta, cluster, postern }) {
   try {
     await postern.stop();
   } finally {
-    await okta.close();
+    await Promise.all([cluster.close(), okta.close()]);
   }
 }
 

@@ -11,9 +11,9 @@ import { publicKeyPin } from './pki.mjs';
 const root = path.resolve(import.meta.dirname, '../..');
 const screenshots = path.join(root, 'build/screenshots');
 
-/** Debian's Chromium, which trusts the certificates of the portal and of the stand-in, and no other odd one. */
+/** Debian's Chromium, which trusts the certificates of the portal, of the stand-in and of the proxy if it has its own, and no other odd one. */
 export function launchChromium(pki) {
-  const pins = [pki.portal, pki.okta].map(({ cert }) => publicKeyPin(cert));
+  const pins = [pki.portal, pki.okta, pki.proxy].filter(Boolean).map(({ cert }) => publicKeyPin(cert));
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     // Chromium's sandbox does not start for root, which CI is.
