@@ -144,6 +144,7 @@ static void tidy_pending(const struct tidying *tidying, struct session *login)
 void session_limit_pending(struct shard *shard, struct session *login, struct ended_list *ended)
 {
     size_t count = 0;
+    assert(login != NULL);
     for (h2o_linklist_t *link = login->pending.next; link != &login->pending; link = link->next)
         count++;
     if (count >= SESSION_CODES)

@@ -79,12 +79,17 @@ export class Managed {
 
   /** {status, headers, text}; headers may be a flat list, as written. */
   ask(url, { method = 'GET', headers = {}, body, host = this.host } = {}) {
+    const all = Array.isArray(headers) ? ['Host', host, ...headers] : { Host: host, ...headers };
+    const options = { host: '127.0.0.1', port: this.port, path: url, method, headers: all, servername: '', checkServerIdentity: () => undefined, ca: this.world.ca, agent: false };
     return new Promise((resolve, reject) => {
-      const all = Array.isArray(headers) ? ['Host', host, ...headers] : { Host: host, ...headers };
-      https.request({ host: '127.0.0.1', port: this.port, path: url, method, headers: all, servername: '', checkServerIdentity: () => undefined, ca: this.world.ca, agent: false }, async (res) => {
-        let text = '';
-        for await (const chunk of res.setEncoding('utf8')) text += chunk;
-        resolve({ status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) });
+      https.request(options, async (res) => {
+        try {
+          let text = '';
+          for await (const chunk of res.setEncoding('utf8')) text += chunk;
+          resolve({ status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) });
+        } catch (error) {
+          reject(error);
+        }
       }).on('error', reject).end(body);
     });
   }
