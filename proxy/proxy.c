@@ -36,7 +36,7 @@ struct proxy {
     struct app **apps; /* as config->proxy.apps */
     struct gate *gate;
     struct issue issue;
-    struct app_tokens *tokens;
+    struct app_tokens *tokens; /* NULL: no apps */
 };
 
 /* ---- who may stay ---- */
@@ -100,7 +100,8 @@ static void make_apps(struct proxy *self)
     self->gate =
         gate_new(&(struct gate_parts){&parts->decider, parts->seal_keys, self->hub->used_tickets});
     issue_init(&self->issue, config, parts->keys, parts->metrics);
-    self->tokens = app_tokens_new();
+    if (config->proxy.app_count != 0)
+        self->tokens = app_tokens_new();
     self->apps = h2o_mem_alloc((config->proxy.app_count + 1) * sizeof(*self->apps));
     for (unsigned i = 0; i < config->proxy.app_count; i++)
         self->apps[i] = app_new(&(struct app_parts){.config = config,
