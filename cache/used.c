@@ -5,7 +5,8 @@
  * behind: attempts made no later than an overwritten one are refused, used or not. A flood thus shortens the
  * ten minutes that people have for signing in, and never lets an attempt be used twice. (peers 16, 64)
  *
- * With several replicas each has its own table; the code itself is single-use at Okta. */
+ * With several replicas each has its own table: an attempt's code is single-use at Okta, and a ticket needs the cookie of
+ * the browser that began, too. */
 #include "cache/used.h"
 
 #include <assert.h>

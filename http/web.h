@@ -70,6 +70,8 @@ h2o_iovec_t web_query(h2o_req_t *req); /* without the '?', raw; {NULL, 0} when t
 /* A browser that goes to a page (or into a frame): Sec-Fetch-Mode: navigate, or, from one that sends no Sec-Fetch-*,
  * Accept names text/html. An upgrade never is. */
 bool web_is_navigation(h2o_req_t *req);
+/* Not a frame, an image or a fetch: Sec-Fetch-Dest is document, or the browser does not say. */
+bool web_is_top_level(h2o_req_t *req);
 bool web_wants_json(h2o_req_t *req); /* Accept names application/json and not text/html */
 /* The media type of Content-Type, compared without case, parameters ignored; false when it stands there
  * twice. */

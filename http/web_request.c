@@ -131,6 +131,12 @@ bool web_wants_json(h2o_req_t *req)
     return accepts(req, "application/json") && !accepts(req, "text/html");
 }
 
+bool web_is_top_level(h2o_req_t *req)
+{
+    h2o_iovec_t destination = web_header(req, "sec-fetch-dest");
+    return destination.base == NULL || iovec_equal(destination, "document");
+}
+
 bool web_is_navigation(h2o_req_t *req)
 {
     bool is_modern = web_header(req, "sec-fetch-mode").base != NULL ||

@@ -19,8 +19,7 @@
 /* In a frame the portal would show nothing. */
 static bool is_top_level(h2o_req_t *req)
 {
-    h2o_iovec_t dest = web_header(req, "sec-fetch-dest");
-    return web_is_navigation(req) && (dest.base == NULL || iovec_equal(dest, "document"));
+    return web_is_navigation(req) && web_is_top_level(req);
 }
 
 static void refuse_stranger(struct gate *self, h2o_req_t *req, const struct config_app *app)
@@ -85,7 +84,15 @@ static void on_request_gone(void *data)
         half->entry->req = NULL;
 }
 
-static void refuse_ticket(struct gate *self, h2o_req_t *req, const struct config_app *app)
+/* Goes on to a page elsewhere: a script of the app could read this address in a window that it opened, and the ticket in
+ * it may be one that its sender fetched for a begin of their own. */
+static void refuse_ticket(h2o_req_t *req, const struct config_app *app)
+{
+    web_add_header(req, "referrer-policy", "no-referrer");
+    web_redirect(req, text_format(&req->pool, "%s/.postern/refused", gate_path(app)));
+}
+
+static void show_refusal(struct gate *self, h2o_req_t *req, const struct config_app *app)
 {
     gate_refuse(self, req, app,
                 &(struct gate_trouble){
@@ -186,23 +193,29 @@ static bool is_in(struct gate *self, const struct gate_cookies *cookies, const c
            decide_is_for(&gate, &grant) && strcmp(grant.login_id, login_id) == 0;
 }
 
+/* Spent before the browser is looked at: what was seen anywhere opens nothing afterwards. */
+static bool spend_ticket(struct gate *self, const struct gate_cookies *cookies, int64_t now_ms,
+                         struct ticket *out)
+{
+    h2o_mem_pool_t *pool = &cookies->req->pool;
+    struct web_form query;
+    if (!web_form_parse(pool, web_query(cookies->req), &query, NULL))
+        return false;
+    h2o_iovec_t text = web_form_value(&query, "ticket");
+    return text.base != NULL &&
+           ticket_open(pool, self->parts.seal_keys, text, cookies->app->name, now_ms, out) &&
+           used_attempts_add(self->parts.used, text, out->made_ms);
+}
+
 static void enter(struct gate *self, h2o_req_t *req, const struct config_app *app)
 {
     const struct gate_cookies cookies = {req, self->parts.seal_keys, app};
     int64_t now_ms = clock_wall_ms();
-    struct web_form query;
     struct ticket ticket;
     const char *return_to;
-    if (!web_form_parse(&req->pool, web_query(req), &query, NULL)) {
-        refuse_ticket(self, req, app);
-        return;
-    }
-    h2o_iovec_t text = web_form_value(&query, "ticket");
-    if (text.base == NULL ||
-        !ticket_open(&req->pool, self->parts.seal_keys, text, app->name, now_ms, &ticket) ||
-        !gate_begin_take(&cookies, ticket.begin, now_ms, &return_to) ||
-        !used_attempts_add(self->parts.used, text, ticket.made_ms))
-        refuse_ticket(self, req, app);
+    if (!spend_ticket(self, &cookies, now_ms, &ticket) ||
+        !gate_begin_take(&cookies, ticket.begin, now_ms, &return_to))
+        refuse_ticket(req, app);
     else if (is_in(self, &cookies, ticket.login_id))
         let_in(req, return_to);
     else
@@ -211,18 +224,23 @@ static void enter(struct gate *self, h2o_req_t *req, const struct config_app *ap
 
 /* ---- our corner ---- */
 
-void gate_own(struct gate *self, h2o_req_t *req, const struct config_app *app)
+static bool is_ours(h2o_req_t *req, const struct config_app *app, const char *name)
 {
     h2o_iovec_t path = req->input.path;
     const char *query = memchr(path.base, '?', path.len);
     if (query != NULL)
         path.len = (size_t)(query - path.base);
-    bool is_get = web_method_is(req, "GET");
-    if (is_get && iovec_equal(path, text_format(&req->pool, "%s/.postern/enter", gate_path(app))) &&
-        is_top_level(req))
+    return web_method_is(req, "GET") &&
+           iovec_equal(path, text_format(&req->pool, "%s/.postern/%s", gate_path(app), name));
+}
+
+void gate_own(struct gate *self, h2o_req_t *req, const struct config_app *app)
+{
+    if (is_ours(req, app, "enter") && is_top_level(req))
         enter(self, req, app);
-    else if (is_get &&
-             iovec_equal(path, text_format(&req->pool, "%s/.postern/style.css", gate_path(app))))
+    else if (is_ours(req, app, "refused"))
+        show_refusal(self, req, app);
+    else if (is_ours(req, app, "style.css"))
         gate_send_style(req);
     else
         gate_refuse(self, req, app,

@@ -72,9 +72,14 @@ describe('the gate in front of apps', { timeout: 600_000 }, () => {
     assert.equal(answer.json().status, status);
   }
 
-  async function assertRefused(browser, ticketUrl) {
+  /** The ticket does not stay in the address line: the page that says no has an address of its own. */
+  async function assertRefused(browser, ticketUrl, appUrl = reports) {
     const hadOne = appCookie(browser);
-    await assertPage(await browser.get(ticketUrl, { headers: navigation }), 400, /has been used or took too long/);
+    const answer = await browser.get(ticketUrl, { headers: navigation });
+    assert.equal(answer.status, 303, answer.text);
+    assert.equal(answer.headers['referrer-policy'], 'no-referrer');
+    assert.equal(locationOf(answer).href, `${appUrl}/.postern/refused`);
+    await assertPage(await browser.get(locationOf(answer), { headers: navigation }), 400, /has been used or took too long/, `${appUrl}/`);
     assert.equal(appCookie(browser), hadOne);
   }
 
@@ -129,17 +134,27 @@ describe('the gate in front of apps', { timeout: 600_000 }, () => {
       const grace = await world.signIn('grace');
       const ticket = await fetchTicket(grace);
       const ada = world.browser();
-      await assertRefused(ada, ticket); // no begin cookie: the attacker's ticket signs nobody in
+      await assertRefused(ada, await fetchTicket(grace)); // no begin cookie: the attacker's ticket signs nobody in
       await ada.get(`${reports}/`, { headers: navigation });
-      await assertRefused(ada, ticket); // one of her own
-      const begin = beginCookies(grace)[0];
-      ada.jar.set(reports, begin, ada.jar.get(beginCookies(ada)[0]).value);
-      await assertRefused(ada, ticket); // even under its name
+      await assertRefused(ada, await fetchTicket(grace)); // one of her own
+      const forged = await fetchTicket(grace);
+      ada.jar.set(reports, beginCookies(grace).at(-1), ada.jar.get(beginCookies(ada)[0]).value);
+      await assertRefused(ada, forged); // even under its name
       const thief = grace.clone();
       const landed = await grace.get(ticket, { headers: navigation });
       assert.equal(landed.status, 303, landed.text);
       await assertRefused(grace, ticket);
       await assertRefused(thief, ticket); // with the begin cookie, but it is used
+    });
+
+    test('a ticket that somebody fetched in another browser, for a begin of their own, is spent there and seen nowhere', async () => {
+      const thief = world.browser();
+      const away = await thief.get(`${reports}/`, { headers: navigation }); // keeps its begin cookie, and sends Ada to the portal with that begin
+      const ada = await world.signIn('ada');
+      const ticket = locationOf(await ada.get(locationOf(away)));
+      await assertRefused(ada, ticket); // a script of the app could have opened this window, and read its address
+      await assertRefused(thief, ticket);
+      assert.equal(appCookie(thief), undefined);
     });
 
     test('a ticket that was changed, or is for another app, opens nothing', async () => {
@@ -153,10 +168,8 @@ describe('the gate in front of apps', { timeout: 600_000 }, () => {
       }
       await assertRefused(ada, new URL('/.postern/enter', reports));
       await assertRefused(ada, `${ticket}&ticket=${value}`);
-      const elsewhere = await ada.get(new URL(ticket.pathname + ticket.search, apps.url('headlamp')), { headers: navigation });
-      await assertPage(elsewhere, 400, /has been used or took too long/, `${apps.url('headlamp')}/`);
-      const annex = await ada.get(`${reports}/annex/.postern/enter${ticket.search}`, { headers: navigation });
-      await assertPage(annex, 400, /has been used or took too long/, `${reports}/annex/`);
+      await assertRefused(ada, new URL(ticket.pathname + ticket.search, apps.url('headlamp')), apps.url('headlamp'));
+      await assertRefused(ada, new URL(`${reports}/annex/.postern/enter${ticket.search}`), `${reports}/annex`);
       assert.equal((await ada.get(ticket, { headers: navigation })).status, 303, 'the good one still works');
     });
 
@@ -307,7 +320,7 @@ describe('the gate in front of apps', { timeout: 600_000 }, () => {
     });
 
     test('the pages have the portal’s look, from the app’s own host', async () => {
-      const page = await rawGet('/.postern/enter?ticket=x');
+      const page = await rawGet('/.postern/refused');
       const [, style] = /<link rel="stylesheet" href="([^"]+)"/.exec(page.text);
       const answer = await rawGet(style);
       assert.equal(answer.status, 200);
