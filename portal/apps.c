@@ -44,19 +44,6 @@ static void refuse_request(struct portal *portal, h2o_req_t *req)
                                            "page."});
 }
 
-/* The first of the conditions that this person does not meet. */
-static const struct config_strings *missing_groups(const struct config *config,
-                                                   const struct config_app *app,
-                                                   const struct identity *identity)
-{
-    const struct config_cluster *cluster = config_app_cluster(config, app);
-    if (!subject_may_sign_in(config, identity))
-        return &config->users.allowed_groups;
-    if (cluster != NULL && !subject_may_use(config, cluster, identity))
-        return &cluster->allowed_groups;
-    return &app->allowed_groups;
-}
-
 static void audit_refusal(const struct visit *visit, const char *app)
 {
     char address[WEB_ADDRESS_SIZE];
@@ -70,8 +57,9 @@ static void audit_refusal(const struct visit *visit, const char *app)
 static void refuse_person(const struct visit *visit, const struct config_app *app)
 {
     const struct identity *identity = visit->identity;
-    const struct config_strings *groups =
-        missing_groups(visit->portal->parts.config, app, identity);
+    const struct config *config = visit->portal->parts.config;
+    const struct decide_gate gate = decide_gate_of(config, app);
+    const struct config_strings *groups = decide_missing_groups(config, &gate, identity);
     h2o_mem_pool_t *pool = &visit->req->pool;
     struct trouble trouble = {
         .status = 403,
@@ -112,20 +100,13 @@ static void hand_over(struct visit *visit)
                                   (int)sealed.len, sealed.base));
 }
 
-/* Browsers say of a frame, an image or a fetch what it is. */
-static bool is_top_level(h2o_req_t *req)
-{
-    h2o_iovec_t destination = web_header(req, "sec-fetch-dest");
-    return destination.base == NULL || iovec_equal(destination, "document");
-}
-
 int app_enter(void *ctx, h2o_req_t *req, h2o_iovec_t rest)
 {
     struct portal *portal = ctx;
     struct web_form query = {NULL, 0};
     struct entering *self = h2o_mem_alloc_pool(&req->pool, sizeof(*self));
     (void)rest;
-    bool good = is_top_level(req) && web_form_parse(&req->pool, web_query(req), &query, NULL);
+    bool good = web_is_top_level(req) && web_form_parse(&req->pool, web_query(req), &query, NULL);
     h2o_iovec_t begin = web_form_value(&query, "begin");
     const struct config_app *app =
         good ? find_app(portal->parts.config, web_form_value(&query, "app")) : NULL;

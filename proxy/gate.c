@@ -10,7 +10,6 @@
 #include "gate_cookie.h"
 #include "gate_private.h"
 #include "http/web.h"
-#include "webhook/subject.h"
 
 struct visit { /* as long as its request */
     struct gate *gate;
@@ -71,21 +70,10 @@ static void refuse_foreign(struct gate *self, h2o_req_t *req, const struct confi
 
 /* ---- the answer to a decision ---- */
 
-/* The first of the lists in which the person is not: joining that group is what they can do about it. */
-static const struct config_strings *wanted_groups(const struct visit *self)
+static void refuse_person(struct visit *self)
 {
     const struct config *config = self->gate->parts.decider->config;
     const struct decide_gate gate = decide_gate_of(config, self->app);
-    const struct identity *identity = self->verdict.identity;
-    if (!subject_in_any(&config->users.allowed_groups, identity))
-        return &config->users.allowed_groups;
-    if (gate.cluster != NULL && !subject_in_any(&gate.cluster->allowed_groups, identity))
-        return &gate.cluster->allowed_groups;
-    return gate.groups;
-}
-
-static void refuse_person(struct visit *self)
-{
     struct gate_trouble trouble = {
         .status = 403,
         .title = text_format(&self->req->pool, "You may not use %s", self->app->label),
@@ -95,7 +83,7 @@ static void refuse_person(struct visit *self)
         trouble.what = "You are signed in, but you are in none of these Okta groups:";
         trouble.todo = "Ask your Okta administrator for one of them, then try again. It can take a "
                        "minute until Postern sees it.";
-        trouble.groups = wanted_groups(self);
+        trouble.groups = decide_missing_groups(config, &gate, self->verdict.identity);
         trouble.action = "Try again";
     }
     gate_refuse(self->gate, self->req, self->app, &trouble);
@@ -126,9 +114,10 @@ static void on_verdict(void *ctx, struct verdict *verdict)
         self->ready(self->ctx, &self->verdict);
     else if (self->verdict.decision == DECISION_UNSURE)
         refuse_unsure(self);
-    else if (self->verdict.identity != NULL)
+    else if (self->verdict.reason == REASON_NOT_ALLOWED ||
+             self->verdict.reason == REASON_USERNAME_REFUSED)
         refuse_person(self);
-    else
+    else /* of the session, even where it ended while Okta was asked of the person */
         gate_begin(self->gate, self->req, self->app);
 }
 

@@ -57,7 +57,12 @@ static const struct config_app *find_app(const struct config *config, const char
     return NULL;
 }
 
-/* False: what it belongs to is in the config no more. */
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* False: what it belongs to is in the config no more, or is something else now. */
 static bool gate_of(const struct config *config, const struct stream_owner *owner,
                     struct decide_gate *out)
 {
@@ -69,7 +74,7 @@ static bool gate_of(const struct config *config, const struct stream_owner *owne
     if (app == NULL)
         return false;
     *out = decide_gate_of(config, app);
-    return true;
+    return same_text(app->cluster, owner->cluster); /* else it moved to another cluster */
 }
 
 static bool may_stay(void *ctx, const struct stream_owner *owner)

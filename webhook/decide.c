@@ -97,6 +97,17 @@ bool decide_may_use(const struct config *config, const struct decide_gate *gate,
            (gate->groups == NULL || subject_in_any(gate->groups, identity));
 }
 
+const struct config_strings *decide_missing_groups(const struct config *config,
+                                                   const struct decide_gate *gate,
+                                                   const struct identity *identity)
+{
+    if (!subject_in_any(&config->users.allowed_groups, identity))
+        return &config->users.allowed_groups;
+    if (gate->cluster != NULL && !subject_in_any(&gate->cluster->allowed_groups, identity))
+        return &gate->cluster->allowed_groups;
+    return gate->groups;
+}
+
 static enum reason judge_identity(const struct decider *self, const struct decide_gate *gate,
                                   const struct identity *identity)
 {

@@ -70,6 +70,12 @@ struct decide_gate decide_gate_of(const struct config *config, const struct conf
 bool decide_may_use(const struct config *config, const struct decide_gate *gate,
                     const struct identity *identity);
 
+/* Of one who may not use it, with a good username: the first list in which they are not. Joining one of its groups is
+ * what they can do about it. */
+const struct config_strings *decide_missing_groups(const struct config *config,
+                                                   const struct decide_gate *gate,
+                                                   const struct identity *identity);
+
 /* Whether a session is one of that gate's. */
 bool decide_is_for(const struct decide_gate *gate, const struct session_grant *grant);
 

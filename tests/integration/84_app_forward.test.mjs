@@ -309,7 +309,13 @@ describe('apps behind the proxy', { timeout: 300_000 }, () => {
     assert.equal((await ask(`${apps.url('tools')}/one/two`)).status, 200);
     assert.equal(two.last.path, '/one/two');
     assert.match(await postern.metrics(), /postern_proxy_app_streams\{app="two",kind="upgrade"\} 0/);
-    stays.destroy();
+    stays.send('still here');
+    assert.equal(await stays.next(), 'still here');
+    await reload((config) => {
+      config.proxy.apps = all.map((app) => (app.name === 'reports' ? { ...app, cluster: 'kubernetes' } : app));
+    });
+    await stays.ended; // its session is of a cluster that the app has nothing to do with any more
+    await reload((config) => { config.proxy.apps = all; });
   });
 
   test('an app that is down: a page for people, JSON for scripts', async () => {
