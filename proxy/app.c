@@ -188,7 +188,8 @@ static void on_failure(void *ctx, h2o_req_t *req, enum proxy_failure failure)
     struct gate_trouble trouble = {.status = proxy_failure_status(failure),
                                    .title = "The app does not answer",
                                    .what = proxy_failure_text(failure),
-                                   .action = "Open the app"};
+                                   .action = "Open the app",
+                                   .may_repeat = true};
     if (failure == PROXY_CUT && atomic_load(self->app->parts.stopping)) {
         trouble.status = 503;
         trouble.title = "Postern is being restarted";

@@ -74,17 +74,20 @@ static void refuse_person(struct visit *self)
 {
     const struct config *config = self->gate->parts.decider->config;
     const struct decide_gate gate = decide_gate_of(config, self->app);
-    struct gate_trouble trouble = {
-        .status = 403,
-        .title = text_format(&self->req->pool, "You may not use %s", self->app->label),
-        .what = "You are signed in, but your username in Okta is not one that may be used here.",
-        .todo = "Ask whoever runs Postern to look at it, with the request number below."};
+    const struct identity *identity = self->verdict.identity;
+    h2o_mem_pool_t *pool = &self->req->pool;
+    struct gate_trouble trouble = {.status = 403,
+                                   .title =
+                                       text_format(pool, "%s is not open to you", self->app->label),
+                                   .may_repeat = true};
     if (self->verdict.reason == REASON_NOT_ALLOWED) {
-        trouble.what = "You are signed in, but you are in none of these Okta groups:";
-        trouble.todo = "Ask your Okta administrator for one of them, then try again. It can take a "
-                       "minute until Postern sees it.";
-        trouble.groups = decide_missing_groups(config, &gate, self->verdict.identity);
-        trouble.action = "Try again";
+        trouble.what = "It is open to members of these Okta groups, and you are in none:";
+        trouble.todo = "Ask your Okta administrator to add you to one of them. It takes about a "
+                       "minute until the change is seen here.";
+        trouble.groups = decide_missing_groups(config, &gate, identity);
+    } else {
+        trouble.what = text_format(pool, "Your username is refused: %s.", identity->refusal);
+        trouble.todo = "Ask your Okta administrator to change that.";
     }
     gate_refuse(self->gate, self->req, self->app, &trouble);
 }
@@ -100,7 +103,7 @@ static void refuse_unsure(struct visit *self)
                     .todo =
                         "Try again in a moment. If it stays like this, give whoever runs Postern "
                         "the request number below.",
-                    .action = "Try again",
+                    .may_repeat = true,
                 });
 }
 

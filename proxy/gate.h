@@ -35,6 +35,7 @@ struct gate_trouble {
     const struct config_strings *groups; /* Okta groups that the text speaks of */
     const char *action;                  /* the label of the link to the app */
     bool in_new_tab;                     /* where that link opens */
+    bool may_repeat; /* the link of a GET is "Try again", to the very address that was asked for */
 };
 /* A page for a browser that goes to one, and application/problem+json for all others; never a redirect. */
 void gate_refuse(const struct gate *self, h2o_req_t *req, const struct config_app *app,

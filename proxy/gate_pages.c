@@ -14,6 +14,23 @@
 
 extern const struct embedded_file proxy_files[];
 
+/* What was asked for is on the app's host whatever it says, for the origin stands before it. */
+static void add_action(struct json *model, h2o_req_t *req, const struct config_app *app,
+                       const struct gate_trouble *trouble)
+{
+    h2o_mem_pool_t *pool = &req->pool;
+    bool repeats = trouble->may_repeat && web_method_is(req, "GET");
+    if (!repeats && trouble->action == NULL)
+        return;
+    const char *href = repeats ? text_format(pool, "%s%.*s", gate_origin(pool, app),
+                                             (int)req->input.path.len, req->input.path.base)
+                               : text_format(pool, "%s/", app->url);
+    struct json *action = json_add_object(pool, model, "action");
+    json_add_string(pool, action, "label", repeats ? "Try again" : trouble->action);
+    json_add_string(pool, action, "href", href);
+    json_add_bool(pool, action, "in_new_tab", trouble->in_new_tab);
+}
+
 static struct json *model_of(const struct gate *self, h2o_req_t *req, const struct config_app *app,
                              const struct gate_trouble *trouble)
 {
@@ -32,12 +49,7 @@ static struct json *model_of(const struct gate *self, h2o_req_t *req, const stru
     struct json *groups = json_add_array(pool, model, "groups");
     for (unsigned i = 0; i < count; i++)
         json_push_string(pool, groups, trouble->groups->entries[i]);
-    if (trouble->action != NULL) {
-        struct json *action = json_add_object(pool, model, "action");
-        json_add_string(pool, action, "label", trouble->action);
-        json_add_string(pool, action, "href", text_format(pool, "%s/", app->url));
-        json_add_bool(pool, action, "in_new_tab", trouble->in_new_tab);
-    }
+    add_action(model, req, app, trouble);
     json_add_string(pool, model, "request_id", web_request_id(req));
     return model;
 }

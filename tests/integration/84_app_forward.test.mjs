@@ -13,6 +13,8 @@ import { locationOf, request } from '../support/http.mjs';
 import { signOut } from '../support/sign_in.mjs';
 import { openWebSocket } from '../support/websocket.mjs';
 
+const entities = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#39;': "'" };
+const unescapeHtml = (text) => text.replace(/&[^;]+;/g, (entity) => entities[entity]);
 const ada = '00u1abcd2EFGH3ijk4l5';
 const jwt = /^eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+$/;
 const claimsOf = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
@@ -324,6 +326,16 @@ describe('apps behind the proxy', { timeout: 300_000 }, () => {
     const page = await browser.get(apps.url('grafana'));
     assert.equal(page.status, 502);
     assert.match(page.headers['content-type'], /^text\/html/);
+    const goes = { Accept: 'text/html', 'Sec-Fetch-Mode': 'navigate' };
+    for (const path of ['/d/a%2Fb?from=now-1h&to=now', `/x?"><script>alert(1)</script>&a='b'&amp;`, '/x?//evil.example/']) {
+      const { status, text } = await ask(apps.url('grafana'), { path, headers: goes });
+      assert.equal(status, 502, text);
+      assert.doesNotMatch(text, /<script/);
+      const [, href] = /<a class="button" href="([^"]*)">Try again<\/a>/.exec(text);
+      assert.equal(unescapeHtml(href), apps.url('grafana') + path, 'the same address, on the same host');
+    }
+    const form = await ask(`${apps.url('grafana')}/form`, { method: 'POST', headers: goes });
+    assert.match(form.text, /<a class="button" href="https:\/\/[^"/]+\/">Open the app<\/a>/, 'a form is not sent again by a link');
     const script = await ask(`${apps.url('grafana')}/whoami`);
     assert.equal(script.status, 502);
     assert.match(script.headers['content-type'], /^application\/problem\+json/);
