@@ -272,10 +272,17 @@ static void judge_impersonation(struct exchange *self)
 
 /* ---- who asks ---- */
 
+static void end_wait(struct exchange *self)
+{
+    if (self->decide_wait != NULL)
+        waits_leave(self->api->parts.waits);
+    self->decide_wait = NULL;
+}
+
 static void on_verdict(void *ctx, struct verdict *verdict)
 {
     struct exchange *self = ctx;
-    self->decide_wait = NULL;
+    end_wait(self);
     if (verdict != &self->verdict)
         self->verdict = *verdict;
     switch (self->verdict.decision) {
@@ -295,6 +302,7 @@ static void on_dispose(void *ctx)
     struct exchange *self = ctx;
     if (self->decide_wait != NULL)
         decide_cancel(self->decide_wait);
+    end_wait(self);
     if (self->access_wait != NULL)
         access_cancel(self->access_wait);
     verdict_dispose(&self->verdict);
@@ -310,8 +318,14 @@ static void judge_person(struct exchange *self)
     }
     self->decide_wait = decide(api->parts.decider, web_loop(self->req), api->parts.cluster,
                                self->token, &self->verdict, on_verdict, self);
-    if (self->decide_wait == NULL)
+    if (self->decide_wait == NULL) {
         on_verdict(self, &self->verdict);
+    } else if (!waits_enter(api->parts.waits)) {
+        decide_cancel(self->decide_wait);
+        self->decide_wait = NULL;
+        refuse(self, API_UNSURE, 503,
+               "too many requests wait for Okta here: try again in a moment");
+    }
 }
 
 void api_serve(struct api *self, h2o_req_t *req)

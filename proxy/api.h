@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "http/fetch.h"
 #include "streams.h"
+#include "waits.h"
 #include "webhook/decide.h"
 
 struct api;
@@ -18,6 +19,7 @@ struct api_parts { /* borrowed */
     const struct config_cluster *cluster;
     struct fetcher *fetcher;
     struct streams_hub *streams;
+    struct waits *waits;
     struct metrics *metrics;
     const atomic_bool *stopping;
 };

@@ -107,10 +107,28 @@ static void refuse_unsure(struct visit *self)
                 });
 }
 
+static void refuse_crowd(struct visit *self)
+{
+    gate_refuse(self->gate, self->req, self->app,
+                &(struct gate_trouble){.status = 503,
+                                       .title = "Too many wait for Okta",
+                                       .what = "You are signed in, but Postern has to ask Okta for "
+                                               "your groups, and too many requests wait for that.",
+                                       .todo = "Try again in a moment.",
+                                       .may_repeat = true});
+}
+
+static void end_wait(struct visit *self)
+{
+    if (self->wait != NULL)
+        waits_leave(self->gate->parts.waits);
+    self->wait = NULL;
+}
+
 static void on_verdict(void *ctx, struct verdict *verdict)
 {
     struct visit *self = ctx;
-    self->wait = NULL;
+    end_wait(self);
     if (verdict != &self->verdict)
         self->verdict = *verdict;
     if (self->verdict.decision == DECISION_YES)
@@ -129,6 +147,7 @@ static void on_dispose(void *ctx)
     struct visit *self = ctx;
     if (self->wait != NULL)
         decide_cancel(self->wait);
+    end_wait(self);
     verdict_dispose(&self->verdict);
 }
 
@@ -140,8 +159,13 @@ static void judge(const struct visit *asked, const char *grant_id)
     *self = *asked;
     self->wait = decide_session(decider, web_loop(self->req), &gate, grant_id, &self->verdict,
                                 on_verdict, self);
-    if (self->wait == NULL)
+    if (self->wait == NULL) {
         on_verdict(self, &self->verdict);
+    } else if (!waits_enter(self->gate->parts.waits)) {
+        decide_cancel(self->wait);
+        self->wait = NULL;
+        refuse_crowd(self);
+    }
 }
 
 void gate_serve(struct gate *self, h2o_req_t *req, const struct config_app *app, gate_ready ready,

@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/crypto.h"
 #include "cache/used.h"
+#include "waits.h"
 #include "webhook/decide.h"
 
 struct gate;
@@ -16,6 +17,7 @@ struct gate_parts { /* borrowed */
     const struct decider *decider;
     const struct seal_keys *seal_keys;
     struct used_attempts *used; /* tickets; should outlive a reload */
+    struct waits *waits;        /* the same */
 };
 struct gate *gate_new(const struct gate_parts *parts);
 void gate_free(struct gate *self); /* accepts NULL */

@@ -15,6 +15,7 @@
 #include "gate.h"
 #include "http/web.h"
 #include "streams.h"
+#include "waits.h"
 
 #define REMEMBER_TICKETS 65536 /* of the last minute */
 #define STOP_AFTER_MS    2000  /* for what is about to end by itself */
@@ -23,6 +24,7 @@
 struct hub {
     struct streams_hub *streams;
     struct used_attempts *used_tickets;
+    struct waits waits;
     struct proxy *_Atomic current; /* whose rules count */
     atomic_bool stopping;
     _Atomic int64_t cut_at_ms; /* monotonic, once it is stopping */
@@ -102,8 +104,8 @@ static void make_apps(struct proxy *self)
 {
     const struct proxy_parts *parts = &self->parts;
     const struct config *config = parts->decider.config;
-    self->gate =
-        gate_new(&(struct gate_parts){&parts->decider, parts->seal_keys, self->hub->used_tickets});
+    self->gate = gate_new(&(struct gate_parts){&parts->decider, parts->seal_keys,
+                                               self->hub->used_tickets, &self->hub->waits});
     issue_init(&self->issue, config, parts->keys, parts->metrics);
     if (config->proxy.app_count != 0)
         self->tokens = app_tokens_new();
@@ -130,6 +132,7 @@ static struct proxy *make(const struct proxy_parts *parts, struct hub *hub)
                                       .cluster = &config->clusters[i],
                                       .fetcher = parts->fetcher,
                                       .streams = hub->streams,
+                                      .waits = &hub->waits,
                                       .metrics = parts->metrics,
                                       .stopping = &hub->stopping};
         self->apis[i] = config->clusters[i].api.url != NULL ? api_new(&api) : NULL;
@@ -143,6 +146,7 @@ struct proxy *proxy_new(const struct proxy_parts *parts)
     struct hub *hub = h2o_mem_alloc(sizeof(*hub));
     *hub = (struct hub){.used_tickets = used_attempts_new(REMEMBER_TICKETS)};
     hub->streams = streams_hub_new(may_stay, hub, parts->metrics);
+    waits_init(&hub->waits, parts->metrics);
     struct proxy *self = make(parts, hub);
     self->owns_hub = true;
     atomic_store(&hub->current, self);
@@ -185,6 +189,11 @@ void proxy_reload_files(struct proxy *self)
 struct streams_hub *proxy_streams(const struct proxy *self)
 {
     return self->hub->streams;
+}
+
+void proxy_limit_waiting(struct proxy *self, unsigned most)
+{
+    self->hub->waits.most = most;
 }
 
 void proxy_stop(struct proxy *self)

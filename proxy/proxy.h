@@ -30,6 +30,8 @@ h2o_handler_t *proxy_register(struct proxy *self, h2o_hostconf_t *host);
 void proxy_take_over(struct proxy *self, h2o_handler_t *handler, h2o_context_t *ctx);
 /* Takes up tokens of service accounts that were changed. From any thread. */
 void proxy_reload_files(struct proxy *self);
+/* How many requests may wait for Okta at once (default 4096); beyond, 503 at once. Before the first request. */
+void proxy_limit_waiting(struct proxy *self, unsigned most);
 /* What is open, for streams_snapshot; former's, too, and there until the first of them is freed. */
 struct streams_hub *proxy_streams(const struct proxy *self);
 /* From any thread: whatever is still open in a second or two is ended. */
