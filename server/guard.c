@@ -12,6 +12,9 @@
 #include "base/log.h"
 #include "http/web.h"
 
+#define FEW_BYTES 65536 /* what a connection may always hold: any request without a large body */
+#define HURRY_MS  10000
+
 const struct guard_limits GUARD_LIMITS = {
     .request_ms = 30000,
     .completion_ms = 60000,
@@ -30,6 +33,8 @@ const struct guard_limits GUARD_PROXY_LIMITS = {
     .trickle_bytes = 4096,
     .silence_ms = 600000,
     .flood_bytes = PROXY_MAX_BODY + 2097152,
+    .unfinished_bytes =
+        (size_t)128 * 1024 * 1024, /* sixteen bodies of the largest; strangers may send them, too */
     .request_headers = 100,
     .open_headers = 5000,
     .resets = 200,
@@ -60,10 +65,13 @@ void guard_counters(struct metrics *metrics, const char *listener,
 }
 
 void guard_init(struct guard *self, h2o_socket_t *socket, const struct guard_limits *limits,
-                struct counter **ended)
+                struct counter **ended, atomic_size_t *unfinished)
 {
-    *self = (struct guard){
-        .limits = limits, .ended = ended, .socket = socket, .completed_ms = clock_mono_ms()};
+    *self = (struct guard){.limits = limits,
+                           .ended = ended,
+                           .socket = socket,
+                           .completed_ms = clock_mono_ms(),
+                           .unfinished = unfinished};
     h2o_linklist_init_anchor(&self->requests);
 }
 
@@ -76,6 +84,36 @@ void guard_end(struct guard *self, enum guard_reason reason)
     log_warn("connection ended", LOG_STR("reason", REASON_NAMES[reason]),
              LOG_INT("bytes", (int64_t)self->unjudged));
     shutdown(h2o_socket_get_fd(self->socket), SHUT_RDWR);
+}
+
+/* ---- what all connections have sent of requests that are not whole ---- */
+
+static void release(struct guard *self)
+{
+    atomic_fetch_sub(self->unfinished, self->held);
+    self->held = 0;
+}
+
+void guard_dispose(struct guard *self)
+{
+    release(self);
+}
+
+static void hold(struct guard *self, size_t len)
+{
+    size_t most = self->limits->unfinished_bytes;
+    if (most == 0)
+        return;
+    self->held += len;
+    if (atomic_fetch_add(self->unfinished, len) + len > most && self->held > FEW_BYTES)
+        guard_end(self, GUARD_FLOOD);
+}
+
+/* Who came first must not keep everybody else out: while it is crowded, a body has to be quick. */
+static bool dawdles(const struct guard *self, int64_t since_ms)
+{
+    return self->held > FEW_BYTES && since_ms > HURRY_MS &&
+           atomic_load(self->unfinished) > self->limits->unfinished_bytes / 2;
 }
 
 /* ---- input ---- */
@@ -99,6 +137,7 @@ static long on_bio(BIO *bio, int operation, const char *bytes, size_t len, int a
         return result;
     self->bytes += *processed;
     self->unjudged += *processed;
+    hold(self, *processed);
     if (self->unjudged > self->limits->flood_bytes)
         guard_end(self, GUARD_FLOOD);
     return self->shut ? 0 : result;
@@ -187,6 +226,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     h2o_linklist_insert(&guard->requests, &noted->link);
     guard->completed_ms = noted->began_ms;
     guard->bytes = 0;
+    release(guard);
     judge_input(guard, req);
     return -1; /* the next handler answers */
 }
@@ -220,6 +260,8 @@ void guard_check(struct guard *self, int64_t now_mono_ms)
     }
     int64_t since_ms = now_mono_ms - self->completed_ms;
     bool trickles = since_ms > limits->completion_ms && self->bytes > limits->trickle_bytes;
+    if (dawdles(self, since_ms))
+        guard_end(self, GUARD_FLOOD);
     if (trickles || since_ms > limits->silence_ms)
         guard_end(self, GUARD_TRICKLE);
 }

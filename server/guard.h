@@ -7,6 +7,7 @@
 #pragma once
 
 #include <h2o.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ struct guard_limits { /* per kind of listener */
     size_t trickle_bytes;
     int64_t silence_ms; /* without completing a request at all */
     size_t flood_bytes; /* of ciphertext, without a completed request or a look at the open ones */
+    /* Of ciphertext, of all connections of the listener together, in requests that are not whole yet: then whoever sends
+     * more than a little is ended. 0: no limit. */
+    size_t unfinished_bytes;
     size_t request_headers; /* of one request; over HTTP/2 h2o counts none */
     size_t open_headers; /* of all requests of a connection that are not answered, whole or not */
     unsigned resets;     /* requests that the client gave up, within reset_window_ms */
@@ -46,10 +50,12 @@ struct guard {
     const struct guard_limits *limits;
     struct counter **ended; /* by guard_reason; borrowed */
     h2o_socket_t *socket;
-    h2o_linklist_t requests; /* in flight, oldest first */
-    int64_t completed_ms;    /* monotonic: when a request last was completely received */
-    size_t bytes;            /* received since then */
-    size_t unjudged;         /* received since all open requests were last looked at */
+    h2o_linklist_t requests;   /* in flight, oldest first */
+    int64_t completed_ms;      /* monotonic: when a request last was completely received */
+    size_t bytes;              /* received since then */
+    size_t unjudged;           /* received since all open requests were last looked at */
+    atomic_size_t *unfinished; /* what all connections of the listener hold; borrowed */
+    size_t held;               /* our part of that */
     unsigned resets;
     int64_t resets_since_ms;
     bool shut;
@@ -59,7 +65,9 @@ struct guard {
 void guard_counters(struct metrics *metrics, const char *listener,
                     struct counter *out[GUARD_REASONS]);
 void guard_init(struct guard *self, h2o_socket_t *socket, const struct guard_limits *limits,
-                struct counter **ended);
+                struct counter **ended, atomic_size_t *unfinished);
+/* Gives back what it counted. */
+void guard_dispose(struct guard *self);
 /* Begins counting what this TLS connection receives. */
 void guard_watch_input(struct guard *self, const SSL *ssl);
 /* Counts, logs and shuts the connection down; once. */

@@ -46,6 +46,7 @@ static void on_connection_close(void *data)
         listener->paused = false;
         h2o_socket_read_start(listener->socket, on_accept);
     }
+    guard_dispose(&self->guard);
     tls_peer_free(self->peer);
     SSL_CTX_free(self->tls);
     free(self);
@@ -169,7 +170,8 @@ static void adopt(struct listener *self, h2o_socket_t *socket)
         (struct connection){.web = {.from = from, .proxy_line = self->kind->proxy_protocol},
                             .listener = self,
                             .socket = socket};
-    guard_init(&connection->guard, socket, self->kind->limits, self->kind->ended);
+    guard_init(&connection->guard, socket, self->kind->limits, self->kind->ended,
+               &self->kind->unfinished);
     h2o_linklist_insert(&self->connections, &connection->link);
     ++self->connection_count;
     socket->on_close.cb = on_connection_close;

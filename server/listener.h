@@ -15,8 +15,9 @@
 
 #define LISTENER_MAX_WORKERS 16
 
-struct listener_kind { /* shared by all workers, read-only once they run, but for tls */
-    const char *name;  /* "webhook", "portal", "proxy", "operations" */
+struct
+    listener_kind { /* shared by all workers, read-only once they run, but for tls and unfinished */
+    const char *name; /* "webhook", "portal", "proxy", "operations" */
     h2o_globalconf_t conf;
     h2o_hostconf_t *host;
     SSL_CTX *tls; /* NULL: plain; changed by the main thread before workers hear of it */
@@ -27,6 +28,7 @@ struct listener_kind { /* shared by all workers, read-only once they run, but fo
         connection_cap; /* of each worker's listener: accepting pauses there and goes on when one closes */
     const struct guard_limits *limits; /* GUARD_LIMITS, unless set otherwise before the start */
     struct counter *ended[GUARD_REASONS];
+    atomic_size_t unfinished; /* bytes that connections have sent of requests that are not whole */
 };
 
 struct listener { /* used on its worker's thread only */

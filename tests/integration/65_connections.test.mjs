@@ -6,6 +6,7 @@ import net from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
 import tls from 'node:tls';
 
+import { startApps } from '../support/apps_world.mjs';
 import { eventually } from '../support/eventually.mjs';
 import { ReviewClient, request, tokenReview } from '../support/http.mjs';
 import { meter } from '../support/metrics.mjs';
@@ -309,6 +310,38 @@ describe('the portal’s door', { timeout: 60_000 }, () => {
     await new Promise((resolve) => { plain.once('close', resolve); });
     assert.equal((await world.browser().get('/healthz')).status, 200);
     assert.equal(world.postern.process.ended, undefined);
+  });
+});
+
+describe('the proxy’s door', { timeout: 120_000 }, () => {
+  let apps;
+  before(async () => {
+    apps = await startApps({ env: measurable });
+  });
+  after(() => apps.close());
+
+  test('peers 21: strangers’ bodies of 8 MB that do not end are cut in bounded memory, and others go on', async () => {
+    const { postern, ca } = apps.world;
+    const { host, port, hostname: servername } = new URL(apps.url('reports'));
+    const grown = await meter(postern);
+    const head = `POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 8000000\r\n\r\n`;
+    const body = Buffer.alloc(7_999_999, 'x');
+    const sockets = [];
+    const send = () => new Promise((resolve) => {
+      const socket = tls.connect({ host: '127.0.0.1', port, servername, ca }).on('error', () => {}).once('close', resolve).once('end', resolve).resume();
+      socket.write(head);
+      socket.write(body, resolve);
+      sockets.push(socket);
+    });
+    const peak = await peakOf(postern.process.pid, async () => {
+      for (let i = 0; i < 10; i += 1) {
+        await Promise.all([send(), send(), send(), send()]);
+        assert.equal((await apps.world.browser().get(apps.url('reports'), { headers: { 'Sec-Fetch-Mode': 'navigate' } })).status, 303);
+      }
+    });
+    assertBounded(postern.process.pid, peak, 220);
+    assert.ok(await grown('postern_connections_ended_total', { listener: 'proxy', reason: 'flood' }) >= 20);
+    for (const socket of sockets) socket.destroy();
   });
 });
 

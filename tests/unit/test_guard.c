@@ -46,6 +46,7 @@ static struct {
     struct connection *connection; /* the one that a test has; NULL when it is gone */
     int client;                    /* the other end */
     unsigned answered;             /* requests to /answer, one of /hang is never answered */
+    atomic_size_t unfinished;
 } world;
 
 /* ---- the server ---- */
@@ -68,6 +69,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
 
 static void on_close(void *data)
 {
+    guard_dispose(&world.connection->guard);
     free(data);
     world.connection = NULL;
 }
@@ -101,9 +103,10 @@ static int connect_client(void **state)
                                                     H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
     world.client = fds[1];
     world.answered = 0;
+    atomic_store(&world.unfinished, 0);
     world.connection = h2o_mem_alloc(sizeof(*world.connection));
     *world.connection = (struct connection){.web = {NULL}};
-    guard_init(&world.connection->guard, socket, &LIMITS, world.ended);
+    guard_init(&world.connection->guard, socket, &LIMITS, world.ended, &world.unfinished);
     socket->on_close.cb = on_close;
     socket->on_close.data = world.connection;
     h2o_accept(&world.accept, socket);
@@ -485,6 +488,60 @@ static void test_proxy_slow_request(void **state)
     free_input(ssl, ctx);
 }
 
+/* peers 21: strangers may send bodies, too, so what all of them hold is limited, and whoever sends little goes on. */
+static void test_proxy_bodies_of_all(void **state)
+{
+    SSL_CTX *ctx;
+    SSL *ssl = watched_input(&ctx);
+    size_t others = GUARD_PROXY_LIMITS.unfinished_bytes - 1;
+    (void)state;
+    world.connection->guard.limits = &GUARD_PROXY_LIMITS;
+    atomic_store(&world.unfinished, others);
+    for (size_t i = 0; i < 65536 / 4096; ++i)
+        assert_int_equal(receive_over_tls(ssl, 4096), 4096);
+    assert_int_equal(atomic_load(&world.unfinished), others + 65536);
+    assert_goes_on();
+    receive_over_tls(ssl, 1);
+    assert_ended(GUARD_FLOOD);
+    free_input(ssl, ctx);
+}
+
+static void test_proxy_dawdler(void **state)
+{
+    SSL_CTX *ctx;
+    SSL *ssl = watched_input(&ctx);
+    (void)state;
+    world.connection->guard.limits = &GUARD_PROXY_LIMITS;
+    for (size_t i = 0; i < 2 * 65536 / 4096; ++i)
+        assert_int_equal(receive_over_tls(ssl, 4096), 4096);
+    check_after(GUARD_PROXY_LIMITS.completion_ms - 1000); /* it is in nobody's way */
+    atomic_fetch_add(&world.unfinished, GUARD_PROXY_LIMITS.unfinished_bytes / 2);
+    check_after(9000);
+    assert_goes_on();
+    check_after(11000);
+    assert_ended(GUARD_FLOOD);
+    free_input(ssl, ctx);
+}
+
+/* A request that is whole holds nothing of that any more, nor does a connection that is gone. */
+static void test_proxy_gives_back(void **state)
+{
+    SSL_CTX *ctx;
+    SSL *ssl = watched_input(&ctx);
+    world.connection->guard.limits = &GUARD_PROXY_LIMITS;
+    receive_over_tls(ssl, 4096);
+    assert_int_equal(atomic_load(&world.unfinished), 4096);
+    client_send("GET /answer HTTP/1.1\r\nHost: x\r\n\r\n", 33);
+    while (world.answered == 0)
+        turn();
+    assert_int_equal(atomic_load(&world.unfinished), 0);
+    receive_over_tls(ssl, 4096);
+    disconnect_client(state);
+    assert_int_equal(atomic_load(&world.unfinished), 0);
+    free_input(ssl, ctx);
+    connect_client(state); /* for the teardown */
+}
+
 static void test_proxy_unused_connection(void **state)
 {
     (void)state;
@@ -516,6 +573,9 @@ int main(void)
         ON_CONNECTION(test_proxy_silent_watch),
         ON_CONNECTION(test_proxy_silent_tunnel),
         ON_CONNECTION(test_proxy_slow_request),
+        ON_CONNECTION(test_proxy_bodies_of_all),
+        ON_CONNECTION(test_proxy_dawdler),
+        ON_CONNECTION(test_proxy_gives_back),
         ON_CONNECTION(test_proxy_unused_connection),
     };
     return cmocka_run_group_tests(tests, make_world, NULL);
