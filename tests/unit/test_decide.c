@@ -462,6 +462,37 @@ static void test_still(void **state)
     world_close(&world);
 }
 
+/* Peers 40: an open stream is no use of its session, so it ends when that is idle or over, and with what Okta says. */
+static void test_still_in_time(void **state)
+{
+    static const int64_t MINUTE_MS = 60000;
+    static const struct {
+        int64_t minutes; /* since the session was used last */
+        enum reason reason;
+    } rows[] = {{0, REASON_OK},
+                {59, REASON_OK},
+                {61, REASON_SESSION_IDLE},
+                {12 * 60 + 1, REASON_SESSION_OVER}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world world;
+        struct instant now = {clock_wall_ms() - rows[i].minutes * MINUTE_MS, clock_mono_ms()};
+        world_open(&world, &now);
+        world_sign_in(&world, "kubernetes");
+        const struct decide_gate gate = {.cluster = &world.clusters[0]};
+        identities_put(world.identities, world_identity(&world, now.mono_ms));
+        for (int looks = 0; looks < 2; looks++)
+            assert_int_equal(decide_still(&world.decider, &gate, world.grant.id, UID),
+                             rows[i].reason);
+        if (rows[i].reason == REASON_OK) {
+            identities_forget(world.identities, UID);
+            assert_int_equal(decide_still(&world.decider, &gate, world.grant.id, UID),
+                             REASON_GROUPS_UNKNOWN);
+        }
+        world_close(&world);
+    }
+}
+
 /* A session that waits for Okta is judged again when the answer is there. */
 static void test_session_waits(void **state)
 {
@@ -515,10 +546,11 @@ static void test_cancel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table), cmocka_unit_test(test_gates),
-        cmocka_unit_test(test_still), cmocka_unit_test(test_session_waits),
-        cmocka_unit_test(test_walk),  cmocka_unit_test(test_at_once),
-        cmocka_unit_test(test_wait),  cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_table),         cmocka_unit_test(test_gates),
+        cmocka_unit_test(test_still_in_time), cmocka_unit_test(test_still),
+        cmocka_unit_test(test_session_waits), cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_at_once),       cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
