@@ -12,7 +12,7 @@ import { hostileCookies, startGeneric } from '../support/apps_generic.mjs';
 import { cookieName, startHeadlamp } from '../support/apps_headlamp.mjs';
 import { launchChromium, newPage } from '../support/browser.mjs';
 import { eventually } from '../support/eventually.mjs';
-import { request } from '../support/http.mjs';
+import { readAnswer, request } from '../support/http.mjs';
 import { makeClusterPki, makePki, makeSelfSigned } from '../support/pki.mjs';
 import { tempDir } from '../support/temp.mjs';
 import { openWebSocket } from '../support/websocket.mjs';
@@ -34,11 +34,8 @@ const people = {
 function ask(url, { method = 'GET', headers = {}, body } = {}) {
   if (url.startsWith('https')) return request(url, { method, headers, body, rejectUnauthorized: false });
   return new Promise((resolve, reject) => {
-    http.request(url, { method, headers: Array.isArray(headers) ? ['Host', new URL(url).host, ...headers] : headers, agent: false }, async (res) => {
-      let text = '';
-      for await (const chunk of res.setEncoding('utf8')) text += chunk;
-      resolve({ status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) });
-    }).on('error', reject).end(body);
+    http.request(url, { method, headers: Array.isArray(headers) ? ['Host', new URL(url).host, ...headers] : headers, agent: false },
+      (res) => readAnswer(res).then(resolve, reject)).on('error', reject).end(body);
   });
 }
 

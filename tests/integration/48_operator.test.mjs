@@ -11,7 +11,7 @@ import { decodeJwt } from 'jose';
 
 import { makeConfig, writeConfig } from '../support/config.mjs';
 import { makeSyncHold } from '../support/hold_sync.mjs';
-import { ReviewClient } from '../support/http.mjs';
+import { ReviewClient, readAnswer } from '../support/http.mjs';
 import { pickPorts, startWorld } from '../support/postern.mjs';
 import { posternBinary, runPostern } from '../support/process.mjs';
 import { getToken, isSignedIn } from '../support/sign_in.mjs';
@@ -168,11 +168,7 @@ describe('postern sessions', { timeout: 180_000 }, () => {
 
   /** As curl --unix-socket does. */
   const ask = (method, where) => new Promise((resolve, reject) => {
-    http.request({ socketPath: socket, method, path: where, agent: false }, async (res) => {
-      let text = '';
-      for await (const chunk of res.setEncoding('utf8')) text += chunk;
-      resolve({ status: res.statusCode, text });
-    }).on('error', reject).end();
+    http.request({ socketPath: socket, method, path: where, agent: false }, (res) => readAnswer(res).then(resolve, reject)).on('error', reject).end();
   });
 
   test('the socket is a socket, and for its owner alone', () => {

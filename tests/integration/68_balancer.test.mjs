@@ -7,6 +7,7 @@ import tls from 'node:tls';
 
 import { balancerAddress, startLineBalancer, startTlsProxy } from '../support/balancer.mjs';
 import { freePorts, writeConfig } from '../support/config.mjs';
+import { readAnswer } from '../support/http.mjs';
 import { meter } from '../support/metrics.mjs';
 import { startWorld } from '../support/postern.mjs';
 import { getToken, startSignIn } from '../support/sign_in.mjs';
@@ -37,11 +38,7 @@ function browserFrom(world, address = clientAddress) {
 /** One plain request to the portal itself: {status, headers, text}. */
 function ask(port, { path = '/', from = '127.0.0.1', headers = {}, agent } = {}) {
   return new Promise((resolve, reject) => {
-    http.get({ host: '127.0.0.1', port, path, headers, localAddress: from, agent: agent ?? false }, async (res) => {
-      let text = '';
-      for await (const chunk of res.setEncoding('utf8')) text += chunk;
-      resolve({ status: res.statusCode, headers: res.headers, text });
-    }).on('error', reject);
+    http.get({ host: '127.0.0.1', port, path, headers, localAddress: from, agent: agent ?? false }, (res) => readAnswer(res).then(resolve, reject)).on('error', reject);
   });
 }
 

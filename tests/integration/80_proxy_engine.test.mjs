@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 
 import { engine, freePort, raw, rawServer } from '../support/engine.mjs';
@@ -56,22 +57,19 @@ test('peers 35, 36: what two readers could read differently is refused, and noth
 
 test('bodies both ways, chunked, HEAD, 204, 304 and a chunked error keep their connection', async (t) => {
   const { url } = await httpServer(t, async (req, res) => {
-    const parts = [];
-    for await (const part of req) parts.push(part);
+    const body = await buffer(req);
     if (req.url === '/204') return res.writeHead(204).end();
     if (req.url === '/304') return res.writeHead(304, { etag: '"x"' }).end();
     if (req.url === '/500') { res.writeHead(500); res.write('no'); return res.end('pe'); }
     if (req.url === '/hints') { res.writeEarlyHints({ link: '</a>; rel=preload' }); return res.end('hinted'); }
-    return res.end(Buffer.concat(parts));
+    return res.end(body);
   });
   const { port } = await engine(t, url);
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
   const ask = (method, where, body, headers = {}) => new Promise((resolve, reject) => {
-    const req = http.request({ port, host: '127.0.0.1', agent, method, path: where, headers }, async (res) => {
-      const parts = [];
-      for await (const part of res) parts.push(part);
-      resolve({ status: res.statusCode, body: Buffer.concat(parts), reused: req.reusedSocket });
+    const req = http.request({ port, host: '127.0.0.1', agent, method, path: where, headers }, (res) => {
+      buffer(res).then((bytes) => resolve({ status: res.statusCode, body: bytes, reused: req.reusedSocket }), reject);
     });
     req.on('error', reject);
     req.end(body);

@@ -3,6 +3,7 @@
 import http from 'node:http';
 import https from 'node:https';
 
+import { readAnswer } from './http.mjs';
 import { protocolsOf } from './websocket.mjs';
 
 export const bearerProtocol = 'base64url.bearer.authorization.k8s.io.';
@@ -148,11 +149,8 @@ export class ApiClient {
   /** {status, headers, text, json()}. */
   ask(path, { method = 'GET', token, headers = {}, body } = {}) {
     return new Promise((resolve, reject) => {
-      const req = https.request(new URL(path, this.url), { method, headers: { ...headers, ...bearer(token) }, ca: this.ca, agent: false }, async (res) => {
-        let text = '';
-        for await (const chunk of res.setEncoding('utf8')) text += chunk;
-        resolve({ status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) });
-      });
+      const req = https.request(new URL(path, this.url), { method, headers: { ...headers, ...bearer(token) }, ca: this.ca, agent: false },
+        (res) => readAnswer(res).then(resolve, reject));
       req.on('error', reject);
       req.end(body);
     });

@@ -5,21 +5,18 @@ import https from 'node:https';
 
 import { testLookup } from './hosts.mjs';
 
+/** A whole answer of node:http: {status, headers, text, json()}. Rejects when it is cut off. */
+export async function readAnswer(res) {
+  let text = '';
+  for await (const chunk of res.setEncoding('utf8')) text += chunk;
+  return { status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) };
+}
+
 /** One HTTP/1.1 request: {status, headers, text, json(), url}. Redirects are not followed. */
 export function request(url, { method = 'GET', headers = {}, body, agent = false, ...tls } = {}) {
   return new Promise((resolve, reject) => {
-    const req = https.request(url, { method, headers, agent, lookup: testLookup, ...tls }, async (res) => {
-      try {
-        res.setEncoding('utf8');
-        let text = '';
-        for await (const chunk of res) text += chunk;
-        resolve({ url: String(url), status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) });
-      } catch (error) {
-        reject(error);
-      }
-    });
-    req.on('error', reject);
-    req.end(body);
+    const read = async (res) => ({ url: String(url), ...await readAnswer(res) });
+    https.request(url, { method, headers, agent, lookup: testLookup, ...tls }, (res) => read(res).then(resolve, reject)).on('error', reject).end(body);
   });
 }
 

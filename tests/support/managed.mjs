@@ -12,6 +12,7 @@ import tls from 'node:tls';
 import { startApiServer } from './apiserver.mjs';
 import { WebhookAuthenticator } from './apiserver_authn.mjs';
 import { freePorts } from './config.mjs';
+import { readAnswer } from './http.mjs';
 import { Laptop, kubectlBinary } from './kubectl.mjs';
 import { makeClusterPki } from './pki.mjs';
 import { startWorld } from './postern.mjs';
@@ -82,15 +83,7 @@ export class Managed {
     const all = Array.isArray(headers) ? ['Host', host, ...headers] : { Host: host, ...headers };
     const options = { host: '127.0.0.1', port: this.port, path: url, method, headers: all, servername: '', checkServerIdentity: () => undefined, ca: this.world.ca, agent: false };
     return new Promise((resolve, reject) => {
-      https.request(options, async (res) => {
-        try {
-          let text = '';
-          for await (const chunk of res.setEncoding('utf8')) text += chunk;
-          resolve({ status: res.statusCode, headers: res.headers, text, json: () => JSON.parse(text) });
-        } catch (error) {
-          reject(error);
-        }
-      }).on('error', reject).end(body);
+      https.request(options, (res) => readAnswer(res).then(resolve, reject)).on('error', reject).end(body);
     });
   }
 

@@ -12,7 +12,7 @@ import path from 'node:path';
 import { setTimeout as later } from 'node:timers/promises';
 
 import { freePorts, makeConfig, writeConfig } from './config.mjs';
-import { Browser, ReviewClient } from './http.mjs';
+import { Browser, ReviewClient, readAnswer } from './http.mjs';
 import { startOkta } from './okta.mjs';
 import { makePki } from './pki.mjs';
 import { LoggingProcess, posternBinary } from './process.mjs';
@@ -22,11 +22,7 @@ import { tempDir } from './temp.mjs';
 /** Operations listener: plain HTTP. */
 export function plainGet(url) {
   return new Promise((resolve, reject) => {
-    http.get(url, { agent: false }, async (res) => {
-      let text = '';
-      for await (const chunk of res.setEncoding('utf8')) text += chunk;
-      resolve({ status: res.statusCode, headers: res.headers, text });
-    }).on('error', reject);
+    http.get(url, { agent: false }, (res) => readAnswer(res).then(resolve, reject)).on('error', reject);
   });
 }
 

@@ -6,6 +6,7 @@ import http from 'node:http';
 import https from 'node:https';
 
 import { testLookup } from './hosts.mjs';
+import { readAnswer } from './http.mjs';
 
 const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 };
 
@@ -174,11 +175,7 @@ export function openWebSocket(url, { headers = {}, protocols = [], ...tls } = {}
       if (res.headers['sec-websocket-accept'] !== acceptOf(key)) reject(new Error('Sec-WebSocket-Accept is wrong'));
       else resolve({ status: 101, headers: res.headers, ws: new WebSocketEnd(socket, { masks: true, head, protocol: res.headers['sec-websocket-protocol'] }) });
     });
-    req.on('response', async (res) => {
-      let text = '';
-      for await (const chunk of res.setEncoding('utf8')) text += chunk;
-      resolve({ status: res.statusCode, headers: res.headers, text });
-    });
+    req.on('response', (res) => readAnswer(res).then(resolve, reject));
     req.end();
   });
 }
