@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See stream.h. One struct exchange lives as long as its request: dial → on_connect (writes the head) → on_head →
+ * See stream.h. One struct exchange lives as long as its request: dial → on_connect (sends what stream_head.c wrote) → on_head →
  * on_body until the end. h2o's client reports an end and is gone then, so self->client is forgotten first in each
  * callback. Deadlines are judged by the worker's tick (streams.h), not by timers of their own. */
 #include "stream.h"
@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "http/web.h"
 #include "plain.h"
+#include "stream_head.h"
 #include "tunnel.h"
 
 #define PIECE    65536 /* what is written at once, and what may wait while the client is written to */
@@ -366,58 +367,7 @@ static h2o_http1client_body_cb on_head(h2o_http1client_t *client, const char *er
     return answer(self, errstr != NULL, client->sock->input->size - (size_t)head_len);
 }
 
-/* ---- the request ---- */
-
-static bool has_length(const struct exchange *self)
-{
-    static const char *const methods[] = {"POST", "PUT", "PATCH"};
-    bool always = false;
-    for (size_t i = 0; i < 3; ++i)
-        always = always || iovec_equal(self->request.method, methods[i]);
-    return always || self->wire[1].len != 0;
-}
-
-static void add_line(struct text *out, h2o_iovec_t name, h2o_iovec_t value)
-{
-    assert(plain_is_token(name) && plain_is_value(value));
-    text_add(out, name.base, name.len);
-    text_add(out, ": ", 2);
-    text_add(out, value.base, value.len);
-    text_add(out, "\r\n", 2);
-}
-
-static size_t head_size(const struct exchange *self)
-{
-    const struct proxy_request *request = &self->request;
-    size_t size = request->method.len + request->path.len + request->host.len + 256;
-    for (size_t i = 0; i < request->header_count; ++i)
-        size += request->headers[i].name.len + request->headers[i].value.len + 4;
-    return size;
-}
-
-static h2o_iovec_t write_head(struct exchange *self)
-{
-    const struct proxy_request *request = &self->request;
-    struct text out;
-    text_init(&out, &self->req->pool);
-    text_reserve(&out, head_size(self));
-    assert(plain_is_token(request->method) && headers_check_target(request->path, NULL));
-    text_add(&out, request->method.base, request->method.len);
-    text_add(&out, " ", 1);
-    text_add(&out, request->path.base, request->path.len);
-    text_add_string(&out, " HTTP/1.1\r\n");
-    add_line(&out, iovec_of("Host"), request->host);
-    for (size_t i = 0; i < request->header_count; ++i)
-        add_line(&out, request->headers[i].name, request->headers[i].value);
-    if (request->upgrade) {
-        add_line(&out, iovec_of("Connection"), iovec_of("Upgrade"));
-        add_line(&out, iovec_of("Upgrade"), self->req->upgrade);
-    }
-    if (has_length(self))
-        text_add_format(&out, "Content-Length: %zu\r\n", self->wire[1].len);
-    text_add(&out, "\r\n", 2);
-    return text_iovec(&out);
-}
+/* ---- the sockets ---- */
 
 /* Half-open connections are found out: an idle stream has nothing else that would. */
 static void keep_alive(h2o_socket_t *socket)
@@ -589,7 +539,7 @@ void proxy_forward(h2o_req_t *req, const struct proxy_request *request)
     if (request->idle_ms == 0)
         keep_alive(self->entry->client);
     self->wire[1] = req->entity;
-    self->wire[0] = write_head(self);
+    self->wire[0] = stream_head(req, &self->request);
     atomic_store_explicit(&self->entry->bytes_up, req->entity.len, memory_order_relaxed);
     dial(self, request->upgrade);
 }
