@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See upstream.h. The name in a certificate is checked by OpenSSL as part of the chain's verification: h2o's own
- * check, which comes afterwards, is skipped with TLS 1.3. */
+ * See upstream.h. The name or address in a certificate is checked by OpenSSL as part of the chain's verification: h2o's own
+ * check, which comes afterwards, is skipped with TLS 1.3 and knows no addresses. */
 #include "upstream.h"
 
 #include <arpa/inet.h>
@@ -106,16 +106,37 @@ static bool expect_peer(const struct upstream *self, struct error *err)
     return set == 1 || fail("the host can't be looked for in certificates", err);
 }
 
+/* Runs for each message of TLS, so before the server's first. */
+static void on_message(int is_ours, int version, int type, const void *bytes, size_t len, SSL *ssl,
+                       void *unused)
+{
+    (void)version, (void)bytes, (void)len, (void)unused;
+    if (is_ours != 0 && type == SSL3_RT_HANDSHAKE)
+        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+}
+
+/* Where the peer is an address, h2o's own check after a handshake of TLS 1.2 finds no such name, and it passes over that
+ * only where the context asks for no verification (http1client.c asks the context, not the connection). So the context asks
+ * for none, and each connection for it from its first message on: OpenSSL then ends the handshake itself where chain, time or
+ * address are not right. h2o still refuses who shows no certificate at all. */
+static void demand_peer(struct upstream *self)
+{
+    SSL_CTX_set_verify(self->tls, self->is_address ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    if (self->is_address)
+        SSL_CTX_set_msg_callback(self->tls, on_message);
+    /* A resumed session's certificate would not be looked at again. */
+    SSL_CTX_set_session_cache_mode(self->tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(self->tls, SSL_OP_NO_TICKET);
+}
+
 static bool make_tls(struct upstream *self, const char *ca_file, struct error *err)
 {
     static const unsigned char alpn[] = "\x08http/1.1";
     self->tls = SSL_CTX_new(TLS_client_method());
     if (self->tls == NULL)
         return error_set(err, ERROR_INTERNAL, "OpenSSL: no memory");
-    /* With TLS 1.2 h2o looks for a name in the certificate itself, and takes an address for one. */
-    SSL_CTX_set_min_proto_version(self->tls, self->is_address ? TLS1_3_VERSION : TLS1_2_VERSION);
-    SSL_CTX_set_verify(self->tls, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(self->tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_min_proto_version(self->tls, TLS1_2_VERSION);
+    demand_peer(self);
     if (SSL_CTX_set_alpn_protos(self->tls, alpn, sizeof(alpn) - 1) != 0)
         return error_set(err, ERROR_INTERNAL, "OpenSSL: no memory");
     int loaded = ca_file != NULL ? SSL_CTX_load_verify_file(self->tls, ca_file)

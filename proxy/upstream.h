@@ -21,8 +21,8 @@ struct upstream_options {
     struct metrics *metrics;
 };
 
-/* TLS 1.2 or newer; the certificate must be for the URL's host: a name, or an IP address (then TLS 1.3 is needed: h2o's own check, which comes on top with TLS 1.2,
- * knows no addresses). BAD_INPUT: the URL or the CA file. Reads files: at the start and at a reload. */
+/* TLS 1.2 or newer; the certificate must be for the URL's host: a name, or an IP address. BAD_INPUT: the URL or the
+ * CA file. Reads files: at the start and at a reload. */
 MUST_CHECK bool upstream_new(const struct upstream_options *options, struct upstream **out,
                              struct error *err);
 /* Once no worker runs any more; accepts NULL. */

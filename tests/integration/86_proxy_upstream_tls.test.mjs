@@ -1,8 +1,10 @@
 // Which upstream the proxy believes to be the one that it was told of: a certificate of the right CA, for that name or address, in
 // its time, over TLS 1.2 or 1.3. Who is not believed sees neither a request nor a token.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import tls from 'node:tls';
 
@@ -10,7 +12,8 @@ import { engine, raw } from '../support/engine.mjs';
 import { makePki } from '../support/pki.mjs';
 import { tempDir } from '../support/temp.mjs';
 
-const pki = await makePki(tempDir());
+const dir = tempDir();
+const pki = await makePki(dir);
 const named = await pki.serverCa.issue('named', { san: 'DNS:localhost', eku: 'serverAuth' });
 const addressed = await pki.serverCa.issue('addressed', { san: 'IP:127.0.0.1', eku: 'serverAuth' });
 const otherName = await pki.serverCa.issue('other-name', { cn: 'localhost', san: 'DNS:other.example.com,DNS:*.localhost', eku: 'serverAuth' });
@@ -18,11 +21,20 @@ const otherAddress = await pki.serverCa.issue('other-address', { cn: '127.0.0.1'
 const clientOnly = await pki.serverCa.issue('client-only', { san: 'DNS:localhost,IP:127.0.0.1', eku: 'clientAuth' });
 const stranger = await pki.otherCa.issue('stranger', { san: 'DNS:localhost,IP:127.0.0.1', eku: 'serverAuth' });
 const selfSigned = { cert: pki.otherCa.cert, key: readFileSync(pki.otherCa.keyFile, 'utf8') };
+const selfSignedAddress = selfSign('self-signed-address', 'IP:127.0.0.1');
+const nobody = {}; // anonymous, with no certificate
+
+function selfSign(name, san) {
+  const [certFile, keyFile] = ['pem', 'key'].map((suffix) => path.join(dir, `${name}.${suffix}`));
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', `/CN=${name}`,
+    '-addext', `subjectAltName=${san}`, '-keyout', keyFile, '-out', certFile], { stdio: 'ignore' });
+  return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') };
+}
 
 /** A TLS server that keeps what it decrypts, and says `ok`. */
 async function upstream(t, certificate, version) {
   const sockets = [];
-  const options = { cert: certificate.cert, key: certificate.key, minVersion: version, maxVersion: version };
+  const options = certificate === nobody ? { ciphers: 'aNULL:@SECLEVEL=0', maxVersion: version } : { cert: certificate.cert, key: certificate.key, minVersion: version, maxVersion: version };
   if (version === 'TLSv1.1') options.ciphers = 'DEFAULT@SECLEVEL=0';
   const server = tls.createServer(options, (socket) => {
     server.handshakes.push(socket.getProtocol());
@@ -46,9 +58,16 @@ for (const [host, version, certificate, good, why] of [
   ['localhost', 'TLSv1.3', named, true, 'its name'],
   ['localhost', 'TLSv1.2', named, true, 'its name'],
   ['127.0.0.1', 'TLSv1.3', addressed, true, 'its address'],
-  ['127.0.0.1', 'TLSv1.2', addressed, false, 'its address: TLS 1.3 is needed there'],
+  ['127.0.0.1', 'TLSv1.2', addressed, true, 'its address'],
   ['localhost', 'TLSv1.1', named, false, 'its name: too old'],
+  ['127.0.0.1', 'TLSv1.1', addressed, false, 'its address: too old'],
+  ['localhost', 'TLSv1.2', nobody, false, 'nobody: it shows none'],
+  ['127.0.0.1', 'TLSv1.2', nobody, false, 'nobody: it shows none'],
   ...['TLSv1.2', 'TLSv1.3'].flatMap((v) => [
+    ['127.0.0.1', v, pki.expiredServer, false, 'its address, a time that is over'],
+    ['127.0.0.1', v, selfSigned, false, 'itself, by itself'],
+    ['127.0.0.1', v, selfSignedAddress, false, 'its address, by itself'],
+    ['127.0.0.1', v, clientOnly, false, 'clients of its address'],
     ['localhost', v, otherName, false, 'another name, its own in the CN alone'],
     ['localhost', v, addressed, false, 'its address, where a name was asked for'],
     ['localhost', v, pki.expiredServer, false, 'a time that is over'],
