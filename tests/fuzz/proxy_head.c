@@ -6,21 +6,9 @@
 #include "fuzz.h"
 
 #include "headers.h"
+#include "picohttpparser.h"
 
 #define MOST 100
-
-struct phr_header { /* as picohttpparser.h, which is not installed, has it */
-    const char *name;
-    size_t name_len;
-    const char *value;
-    size_t value_len;
-};
-int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len,
-                      const char **path, size_t *path_len, int *minor_version,
-                      struct phr_header *headers, size_t *num_headers, size_t last_len);
-int phr_parse_response(const char *buf, size_t len, int *minor_version, int *status,
-                       const char **msg, size_t *msg_len, struct phr_header *headers,
-                       size_t *num_headers, size_t last_len);
 
 static bool is_named(const struct phr_header *header, const char *name)
 {
