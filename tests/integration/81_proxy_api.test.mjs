@@ -135,7 +135,8 @@ for (const mode of ['pass', 'impersonate']) {
       assert.deepEqual(k8s.arrived(/^sec-websocket-protocol$/i).map(([, value]) => value), ['v5.channel.k8s.io, v4.channel.k8s.io']);
       assert.equal(k8s.last.username, ada);
       socket.destroy();
-      for (const lines of [[`Sec-WebSocket-Protocol: ${own}, ${own}`], [`Authorization: Bearer ${token}`, `Sec-WebSocket-Protocol: ${own}`], ['Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.!!!']]) {
+      for (const lines of [[`Sec-WebSocket-Protocol: ${own}, ${own}`], [`Authorization: Bearer ${token}`, `Sec-WebSocket-Protocol: ${own}`], ['Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.!!!'],
+        [`Sec-WebSocket-Protocol: \u00a0${own}`, `Authorization: Bearer ${token}`]]) {
         const refused = await k8s.upgrade(undefined, lines);
         refused.socket.destroy();
         assert.equal(refused.status, 401, lines.join());
