@@ -190,7 +190,7 @@ static h2o_iovec_t bearer_line(h2o_mem_pool_t *pool, h2o_iovec_t token)
 static bool add_identity(struct exchange *self)
 {
     h2o_mem_pool_t *pool = &self->req->pool;
-    h2o_iovec_t authorization = {NULL, 0};
+    h2o_iovec_t authorization;
     if (config_of(self->api)->mode == API_PASS) {
         authorization = bearer_line(pool, self->token);
         impersonation_add(&self->asked, &self->headers); /* the API server judges it by the token */

@@ -169,17 +169,18 @@ static void refuse_closed(struct exchange *self)
 static void refuse_unsure(struct exchange *self, const struct error *err)
 {
     bool is_size = err != NULL && err->kind == ERROR_REJECTED;
+    const char *reason =
+        err != NULL ? text_dup(&self->req->pool, err->text) : "no upstream, or no name to tell it";
     log_error("an app can't be asked", LOG_STR("app", config_of(self)->name),
-              LOG_STR("reason", err != NULL ? err->text : "no upstream, or no name to tell it"),
-              LOG_STR("request_id", web_request_id(self->req)));
+              LOG_STR("reason", reason), LOG_STR("request_id", web_request_id(self->req)));
     count(self, API_UNSURE);
-    gate_refuse(self->app->parts.gate, self->req, config_of(self),
-                &(struct gate_trouble){
-                    .status = 502,
-                    .title = "The app can't be told who you are",
-                    .what = is_size ? text_dup(&self->req->pool, err->text)
-                                    : "Something between Postern and this app is not right.",
-                    .todo = "Give whoever runs Postern the request number."});
+    gate_refuse(
+        self->app->parts.gate, self->req, config_of(self),
+        &(struct gate_trouble){
+            .status = 502,
+            .title = "The app can't be told who you are",
+            .what = is_size ? reason : "Something between Postern and this app is not right.",
+            .todo = "Give whoever runs Postern the request number."});
 }
 
 static void on_failure(void *ctx, h2o_req_t *req, enum proxy_failure failure)

@@ -263,11 +263,11 @@ static const char *what_it_is(const h2o_req_t *req)
 /* Puts a copy at *room and moves that on. */
 static char *put(char **room, h2o_iovec_t string)
 {
-    char *copy = *room;
-    memcpy(copy, string.base, string.len);
-    copy[string.len] = '\0';
+    char *start = *room;
+    memcpy(start, string.base, string.len);
+    start[string.len] = '\0';
     *room += string.len + 1;
-    return copy;
+    return start;
 }
 
 static const char *put_string(char **room, const char *string)

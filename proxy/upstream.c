@@ -107,6 +107,7 @@ static bool expect_peer(const struct upstream *self, struct error *err)
 }
 
 /* Runs for each message of TLS, so before the server's first. */
+/* NOLINTNEXTLINE(readability-function-size): OpenSSL's type */
 static void on_message(int is_ours, int version, int type, const void *bytes, size_t len, SSL *ssl,
                        void *unused)
 {

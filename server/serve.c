@@ -5,6 +5,7 @@
  * The one struct server is static, so what still runs at exit is never freed under it. */
 #include "serve.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -146,6 +147,7 @@ static void share_descriptors(struct server *self)
     size_t each = descriptors() / self->worker_count, others = self->kind_count;
     if (proxy != NULL)
         --others;
+    assert(others > 0); /* the webhook's, always */
     for (size_t i = 0; i < self->kind_count; ++i) {
         struct listener_kind *kind = &self->kinds[i];
         size_t share = proxy != NULL ? each / 4 / others : each / others;
