@@ -68,6 +68,19 @@ static void refuse_foreign(struct gate *self, h2o_req_t *req, const struct confi
                 });
 }
 
+/* A service worker of the app's would see where the browser goes, so also our way in with its ticket, before we do; it
+ * could pass it on for a begin that somebody else made. Browsers say which script is to be one. */
+static void refuse_worker(struct gate *self, h2o_req_t *req, const struct config_app *app)
+{
+    gate_refuse(self, req, app,
+                &(struct gate_trouble){
+                    .status = 403,
+                    .title = "Apps have no service workers here",
+                    .what = "A service worker could read how people are signed in to the app.",
+                    .todo = "The app works as it does in a browser that has none.",
+                });
+}
+
 /* ---- the answer to a decision ---- */
 
 static void refuse_person(struct visit *self)
@@ -177,6 +190,8 @@ void gate_serve(struct gate *self, h2o_req_t *req, const struct config_app *app,
         gate_own(self, req, app);
     else if (changes_something(req) && !web_same_origin(req, gate_origin(&req->pool, app)))
         refuse_foreign(self, req, app);
+    else if (web_header(req, "service-worker").base != NULL)
+        refuse_worker(self, req, app);
     else if (!gate_session_find(&cookies, grant_id))
         gate_begin(self, req, app);
     else

@@ -321,6 +321,13 @@ describe('apps in a browser', { timeout: 300_000 }, () => {
       assert.equal(apps.headlamp.requests.filter(({ upgrade }) => upgrade).length, upgrades);
     });
 
+    test('it can’t have a service worker, which would see each way in before us', async () => {
+      assert.match(await tries(`${apps.url('reports')}/worker.js`), /^basic 200 onfetch/);
+      const how = await page.evaluate(() => navigator.serviceWorker.register('/worker.js').then(() => 'registered', (error) => error.message));
+      assert.match(how, /bad HTTP response code \(403\)/);
+      assert.ok(!apps.reports.requests.some(({ headers }) => headers['service-worker']));
+    });
+
     test('cookies that it sets touch nothing but itself', async () => {
       const before = (await context.cookies()).filter(({ name }) => /postern/i.test(name));
       assert.match(await tries(`${apps.url('reports')}/cookies`), /^basic 200/);

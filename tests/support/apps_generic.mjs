@@ -26,6 +26,7 @@ class Generic extends AppServer {
       'GET /slow': (req, res) => this.#slow(req, res),
       'GET /big': (req, res) => sendText(res, 200, 'x'.repeat(Number(req.location.searchParams.get('bytes')))),
       'GET /status': (req, res) => sendText(res, Number(req.location.searchParams.get('code')), 'as you wish', { 'X-Own': 'yes' }),
+      'GET /worker.js': (req, res) => res.writeHead(200, { 'Content-Type': 'text/javascript', 'Service-Worker-Allowed': '/' }).end('onfetch = () => {};'),
       'GET /away': (req, res) => res.writeHead(302, { Location: req.location.searchParams.get('to') }).end(),
     };
   }
