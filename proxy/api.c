@@ -14,6 +14,7 @@
 #include "bearer.h"
 #include "http/web.h"
 #include "stream.h"
+#include "target.h"
 
 #define HEAD_MS INT64_C(75000) /* an API server's own limit for a request is 60 s */
 #define IDLE_MS INT64_C(90000) /* between two pieces of an answer that is no watch */
@@ -336,7 +337,7 @@ void api_serve(struct api *self, h2o_req_t *req)
     exchange->verdict.reason = REASON_FOREIGN_TOKEN;
     exchange->verdict.decision = DECISION_NO;
     header_list_init(&exchange->headers, &req->pool);
-    if (!headers_check_target(req->input.path, &err) ||
+    if (!target_check(req->input.path, &err) ||
         !headers_forward(req, NULL, &exchange->headers, &err) ||
         !impersonation_read(req, &exchange->asked, &err))
         refuse_form(exchange, &err);

@@ -13,6 +13,7 @@
 #include "http/web.h"
 #include "plain.h"
 #include "stream.h"
+#include "target.h"
 
 #define HEAD_MS INT64_C(120000) /* a long query of a dashboard */
 #define IDLE_MS INT64_C(300000) /* between two pieces of an answer */
@@ -312,7 +313,7 @@ void app_serve(struct app *self, h2o_req_t *req)
     struct exchange *exchange = h2o_mem_alloc_shared(&req->pool, sizeof(*exchange), on_dispose);
     *exchange = (struct exchange){.app = self, .req = req};
     header_list_init(&exchange->headers, &req->pool);
-    if (!headers_check_target(req->input.path, &err) ||
+    if (!target_check(req->input.path, &err) ||
         !headers_forward(req, app_rules(self->parts.app), &exchange->headers, &err))
         refuse_form(exchange, &err);
     else

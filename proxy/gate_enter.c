@@ -40,7 +40,7 @@ static void refuse_stranger(struct gate *self, h2o_req_t *req, const struct conf
     gate_refuse(self, req, app, &trouble);
 }
 
-/* A local path of this very host, as headers_check_target has passed it; whatever the app may mean by it. */
+/* A local path of this very host, as target_check has passed it; whatever the app may mean by it. */
 static const char *return_path(h2o_req_t *req, const struct config_app *app)
 {
     if (req->input.path.len > MOST_RETURN_PATH)

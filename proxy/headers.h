@@ -50,10 +50,6 @@ MUST_CHECK bool headers_forward(h2o_req_t *req, const struct header_rules *rules
 MUST_CHECK bool headers_check_bytes(h2o_iovec_t raw, struct error *err);
 /* Adds X-Forwarded-For, -Host and -Proto, as we know them. */
 void headers_add_forwarded(h2o_req_t *req, struct header_list *list);
-/* Whether a request's target (raw, with its query) may go on: it begins with one '/', is of visible ASCII without
- * '#', and its path has no '\', no segment "." or ".." (also encoded, its '/' too, also with ";…" behind), no %00 and no broken
- * escape (peers 35, 36). */
-MUST_CHECK bool headers_check_target(h2o_iovec_t target, struct error *err);
 
 /* Puts the upstream's status line and headers into req->res (copied into its pool) without: hop-by-hop ones and those that
  * Connection names, Date and Content-Length (h2o writes its own; res.content_length is set), Strict-Transport-

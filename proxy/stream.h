@@ -26,7 +26,7 @@ struct proxy_request {
     struct streams *streams;          /* streams_here */
     const struct stream_owner *owner; /* copied; may be NULL: never judged away */
     h2o_iovec_t method;               /* usually req->input.method */
-    h2o_iovec_t path;                 /* raw, with query; headers_check_target has passed it */
+    h2o_iovec_t path;                 /* raw, with query; target_check has passed it */
     h2o_iovec_t host; /* the Host header: upstream_authority, or what the client asked */
     const struct header *headers; /* headers_forward's and those that are added */
     size_t header_count;

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "plain.h"
+#include "target.h"
 
 /* A method that has a body by nature says so of an empty one, too (RFC 9110 section 8.6). */
 static bool has_length(const struct proxy_request *request, size_t body_len)
@@ -40,7 +41,7 @@ h2o_iovec_t stream_head(h2o_req_t *req, const struct proxy_request *request)
     struct text out;
     text_init(&out, &req->pool);
     text_reserve(&out, head_size(request));
-    assert(plain_is_token(request->method) && headers_check_target(request->path, NULL));
+    assert(plain_is_token(request->method) && target_check(request->path, NULL));
     text_add(&out, request->method.base, request->method.len);
     text_add(&out, " ", 1);
     text_add(&out, request->path.base, request->path.len);

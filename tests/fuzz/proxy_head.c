@@ -7,6 +7,7 @@
 
 #include "headers.h"
 #include "picohttpparser.h"
+#include "target.h"
 
 #define MOST 100
 
@@ -70,7 +71,7 @@ static void check_answer(h2o_iovec_t raw)
 
 static void check_target(h2o_iovec_t target)
 {
-    if (!headers_check_target(target, NULL))
+    if (!target_check(target, NULL))
         return;
     assert(target.base[0] == '/' && (target.len == 1 || target.base[1] != '/'));
     for (size_t i = 0; i < target.len; ++i)

@@ -14,6 +14,7 @@
 
 #include "http/web.h"
 #include "stream.h"
+#include "target.h"
 
 static struct {
     struct upstream *upstream;
@@ -36,7 +37,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     struct header_list list;
     struct error err = {.kind = ERROR_NONE};
     (void)handler;
-    if (!headers_forward(req, NULL, &list, &err) || !headers_check_target(req->input.path, &err)) {
+    if (!headers_forward(req, NULL, &list, &err) || !target_check(req->input.path, &err)) {
         req->http1_is_persistent = 0;
         web_problem(req, 400, "Bad request", err.text);
         return 0;

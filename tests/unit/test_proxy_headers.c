@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "headers.h"
 #include "plain.h"
+#include "target.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -169,10 +170,10 @@ static void test_targets(void **state) /* peers 35, 36 */
         "/a%5cb", "/a%",       "/a%2",    "/a%zz",       "/a b",          "/\x80"};
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); ++i)
-        if (!headers_check_target(iovec_of(good[i]), NULL))
+        if (!target_check(iovec_of(good[i]), NULL))
             fail_msg("%s", good[i]);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); ++i)
-        if (headers_check_target(iovec_of(bad[i]), NULL))
+        if (target_check(iovec_of(bad[i]), NULL))
             fail_msg("%s", bad[i]);
 }
 
