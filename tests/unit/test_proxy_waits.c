@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Requests through the proxy that wait for Okta, by a real h2o connection: how many may, and what may happen meanwhile. What stands behind the proxy has no
- * certificate here, so whoever gets past the decision hears of that. */
+ * Requests through the proxy that wait for Okta, by a real h2o connection: how many may, and what may happen
+ * meanwhile. What stands behind the proxy has no certificate here, so whoever gets past the decision hears of that. */
 #include "decide_world.h"
-
-#include <h2o/http1.h>
-#include <sys/socket.h>
+#include "support_server.h"
 
 #include "gate_cookie.h"
-#include "http/web.h"
 #include "proxy/proxy.h"
 
 #define MISSING "/nonexistent/ca.crt"
@@ -18,12 +15,7 @@ struct stage {
     struct config_app app;
     struct metrics *metrics;
     struct proxy *proxy;
-    h2o_globalconf_t conf;
-    h2o_context_t ctx;
-    h2o_accept_ctx_t accept;
-    struct web_connection connection;
-    h2o_socket_t *client;
-    struct text heard; /* the answer so far */
+    struct test_server server;
 };
 
 static char file[] = MISSING, behind[] = "https://127.0.0.1:1",
@@ -52,19 +44,13 @@ static void open_stage(struct stage *self, const char *app)
                                                   .metrics = self->metrics,
                                                   .keys = self->world.keys,
                                                   .seal_keys = self->world.seal_keys});
-    h2o_config_init(&self->conf);
-    proxy_register(self->proxy, h2o_config_register_host(&self->conf, iovec_of("default"), 65535));
-    h2o_context_init(&self->ctx, loop_h2o(self->world.loop), &self->conf);
-    web_context_set_loop(&self->ctx, self->world.loop);
-    self->accept = (h2o_accept_ctx_t){.ctx = &self->ctx, .hosts = self->conf.hosts};
+    proxy_register(self->proxy, server_init(&self->server, self->world.loop, &self->world.pool));
+    server_start(&self->server);
 }
 
 static void close_stage(struct stage *self)
 {
-    h2o_multithread_queue_t *queue = self->ctx.queue;
-    h2o_context_dispose(&self->ctx);
-    free(queue); /* h2o 2.2.5 does not */
-    h2o_config_dispose(&self->conf);
+    server_stop(&self->server);
     proxy_free(self->proxy);
     metrics_free(self->metrics);
     world_close(&self->world);
@@ -72,48 +58,11 @@ static void close_stage(struct stage *self)
 
 /* ---- one connection, one request ---- */
 
-static void on_written(h2o_socket_t *socket, const char *err)
-{
-    (void)socket;
-    assert_null(err);
-}
-
-static void on_heard(h2o_socket_t *socket, const char *err)
-{
-    struct stage *self = socket->data;
-    text_add(&self->heard, socket->input->bytes, socket->input->size);
-    h2o_buffer_consume(&socket->input, socket->input->size);
-    if (err != NULL) { /* the server has closed: the answer is whole */
-        h2o_socket_read_stop(socket);
-        loop_stop(self->world.loop);
-    }
-}
-
-static void say(struct stage *self, h2o_iovec_t request)
-{
-    int fds[2];
-    h2o_loop_t *loop = loop_h2o(self->world.loop);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    h2o_socket_t *server = h2o_evloop_socket_create(loop, fds[0], 0);
-    server->on_close.data = &self->connection;
-    h2o_accept(&self->accept, server);
-    self->client = h2o_evloop_socket_create(loop, fds[1], 0);
-    self->client->data = self;
-    text_init(&self->heard, &self->world.pool);
-    h2o_socket_write(self->client, &request, 1, on_written);
-    h2o_socket_read_start(self->client, on_heard);
-}
-
 static void hears(struct stage *self, int wanted, const char *text)
 {
-    int status = 0;
-    loop_run(self->world.loop);
-    h2o_socket_close(self->client);
-    assert_non_null(self->heard.bytes);
-    assert_int_equal(sscanf(self->heard.bytes, "HTTP/1.1 %d", &status), 1);
-    assert_int_equal(status, wanted);
-    if (strstr(self->heard.bytes, text) == NULL)
-        fail_msg("%s\nlacks: %s", self->heard.bytes, text);
+    assert_int_equal(server_hear(&self->server), wanted);
+    if (strstr(self->server.heard.bytes, text) == NULL)
+        fail_msg("%s\nlacks: %s", self->server.heard.bytes, text);
 }
 
 static void assert_waiting(struct stage *self, const char *gauge)
@@ -175,26 +124,24 @@ static void test_crowd(void **state)
     proxy_limit_waiting(self.proxy, 1);
     self.world.stops_when_asked = true;
     h2o_iovec_t request = way->request(&self);
-    say(&self, request);
+    server_say(&self.server, request);
     loop_run(self.world.loop);
     assert_waiting(&self, "postern_proxy_waiting 1\n");
-    h2o_socket_t *first = self.client;
+    h2o_socket_t *first = self.server.client;
     h2o_socket_read_stop(first);
     for (int i = 0; i < 2; i++) { /* those who are sent away take no place */
-        say(&self, request);
+        server_say(&self.server, request);
         hears(&self, 503, way->crowd);
     }
-    self.client = first;
-    text_init(&self.heard, &self.world.pool);
-    h2o_socket_read_start(first, on_heard);
+    server_listen(&self.server, first);
     world_answer(&self.world);
     hears(&self, way->status, way->passed);
     assert_waiting(&self, "postern_proxy_waiting 0\n");
 
-    say(&self, request); /* what is known is no matter of waiting */
+    server_say(&self.server, request); /* what is known is no matter of waiting */
     hears(&self, way->status, way->passed);
     identities_forget(self.world.identities, UID); /* and who had waited has given its place back */
-    say(&self, request);
+    server_say(&self.server, request);
     loop_run(self.world.loop);
     world_answer(&self.world);
     hears(&self, way->status, way->passed);
@@ -208,7 +155,7 @@ static void test_session_ended_meanwhile(void **state)
     struct stage self;
     open_stage(&self, reports);
     self.world.stops_when_asked = true;
-    say(&self, app_request(&self));
+    server_say(&self.server, app_request(&self));
     loop_run(self.world.loop);
     sessions_end_grant(self.world.sessions, self.world.loop, self.world.grant.id,
                        SESSION_SIGNED_OUT, NULL, NULL);

@@ -3,13 +3,11 @@
  * The endpoint through a real h2o connection: who may ask, in which form, and answers that come later. What
  * mutual TLS and HTTP/2 add is the integration tests' matter. */
 #include "decide_world.h"
+#include "support_server.h"
 
-#include <h2o/http1.h>
 #include <h2o/http2.h>
-#include <sys/socket.h>
 
 #include "base/log.h"
-#include "http/web.h"
 #include "webhook/webhook.h"
 
 #define FIRST_CA  1u /* bits of ca_mask */
@@ -20,14 +18,9 @@ struct stage {
     h2o_iovec_t token; /* good for kubernetes */
     struct metrics *metrics;
     struct webhook *webhook;
-    h2o_globalconf_t conf;
-    h2o_context_t ctx;
-    h2o_accept_ctx_t accept;
+    struct test_server server;
     char *names[2];
     struct web_peer peer;
-    struct web_connection connection;
-    h2o_socket_t *client;
-    struct text heard; /* the answer so far */
 };
 
 static void configure(struct world *world)
@@ -56,16 +49,12 @@ static void open_stage_of(struct stage *self, unsigned clusters)
     self->token = world_good_token(&self->world);
     self->metrics = metrics_new();
     self->webhook = webhook_new(&self->world.decider, self->metrics);
-    h2o_config_init(&self->conf);
-    h2o_hostconf_t *host =
-        h2o_config_register_host(&self->conf, h2o_iovec_init("default", 7), 65535);
-    webhook_register(self->webhook, host);
-    h2o_context_init(&self->ctx, loop_h2o(self->world.loop), &self->conf);
-    web_context_set_loop(&self->ctx, self->world.loop);
-    self->accept = (h2o_accept_ctx_t){.ctx = &self->ctx, .hosts = self->conf.hosts};
+    webhook_register(self->webhook,
+                     server_init(&self->server, self->world.loop, &self->world.pool));
+    server_start(&self->server);
     self->names[0] = apiserver;
     self->peer = (struct web_peer){self->names, 1, FIRST_CA};
-    self->connection.peer = &self->peer;
+    self->server.connection.peer = &self->peer;
 }
 
 static void open_stage(struct stage *self)
@@ -75,10 +64,7 @@ static void open_stage(struct stage *self)
 
 static void close_stage(struct stage *self)
 {
-    h2o_multithread_queue_t *queue = self->ctx.queue;
-    h2o_context_dispose(&self->ctx);
-    free(queue); /* h2o 2.2.5 does not */
-    h2o_config_dispose(&self->conf);
+    server_stop(&self->server);
     webhook_free(self->webhook);
     metrics_free(self->metrics);
     world_close(&self->world);
@@ -86,52 +72,16 @@ static void close_stage(struct stage *self)
 
 /* ---- one connection, one question ---- */
 
-static void on_written(h2o_socket_t *socket, const char *err)
-{
-    (void)socket;
-    assert_null(err);
-}
-
-static void on_heard(h2o_socket_t *socket, const char *err)
-{
-    struct stage *self = socket->data;
-    text_add(&self->heard, socket->input->bytes, socket->input->size);
-    h2o_buffer_consume(&socket->input, socket->input->size);
-    if (err != NULL) { /* the server has closed: the answer is whole */
-        h2o_socket_read_stop(socket);
-        loop_stop(self->world.loop);
-    }
-}
-
-static void say(struct stage *self, h2o_iovec_t request)
-{
-    int fds[2];
-    h2o_loop_t *loop = loop_h2o(self->world.loop);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    h2o_socket_t *server = h2o_evloop_socket_create(loop, fds[0], 0);
-    server->on_close.data = &self->connection;
-    h2o_accept(&self->accept, server);
-    self->client = h2o_evloop_socket_create(loop, fds[1], 0);
-    self->client->data = self;
-    text_init(&self->heard, &self->world.pool);
-    h2o_socket_write(self->client, &request, 1, on_written);
-    h2o_socket_read_start(self->client, on_heard);
-}
-
 static int hear(struct stage *self)
 {
-    int status = 0;
-    loop_run(self->world.loop);
-    h2o_socket_close(self->client);
-    assert_non_null(self->heard.bytes);
-    assert_int_equal(sscanf(self->heard.bytes, "HTTP/1.1 %d", &status), 1);
-    assert_null(strstr(self->heard.bytes, "retry-after"));
+    int status = server_hear(&self->server);
+    assert_null(strstr(self->server.heard.bytes, "retry-after"));
     return status;
 }
 
 static const char *body_of(const struct stage *self)
 {
-    const char *end = strstr(self->heard.bytes, "\r\n\r\n");
+    const char *end = strstr(self->server.heard.bytes, "\r\n\r\n");
     assert_non_null(end);
     return end + 4;
 }
@@ -165,7 +115,7 @@ static h2o_iovec_t review_of(struct stage *self, h2o_iovec_t token, const char *
 
 static int ask(struct stage *self, const char *line, const char *headers, h2o_iovec_t body)
 {
-    say(self, request_of(self, line, headers, body));
+    server_say(&self->server, request_of(self, line, headers, body));
     return hear(self);
 }
 
@@ -217,15 +167,16 @@ static void test_refusals(void **state)
         snprintf(name, sizeof(name), "%s", refusals[i].peer == NULL ? "" : refusals[i].peer);
         self.names[0] = name;
         self.peer.ca_mask = refusals[i].ca_mask;
-        self.connection.peer = refusals[i].peer == NULL ? NULL : &self.peer;
+        self.server.connection.peer = refusals[i].peer == NULL ? NULL : &self.peer;
         h2o_iovec_t body = refusals[i].body == NULL ? good : iovec_of(refusals[i].body);
         int status = ask(&self, refusals[i].line, refusals[i].headers, body);
         if (status != refusals[i].status)
-            fail_msg("refusal %zu, %s: %d\n%s", i, refusals[i].line, status, self.heard.bytes);
-        assert_non_null(strstr(self.heard.bytes, "content-type: application/problem+json"));
-        assert_true((strstr(self.heard.bytes, "allow: POST") != NULL) == (status == 405));
-        assert_null(strstr(self.heard.bytes, "authenticated"));
-        assert_null(strstr(self.heard.bytes, self.token.base));
+            fail_msg("refusal %zu, %s: %d\n%s", i, refusals[i].line, status,
+                     self.server.heard.bytes);
+        assert_non_null(strstr(self.server.heard.bytes, "content-type: application/problem+json"));
+        assert_true((strstr(self.server.heard.bytes, "allow: POST") != NULL) == (status == 405));
+        assert_null(strstr(self.server.heard.bytes, "authenticated"));
+        assert_null(strstr(self.server.heard.bytes, self.token.base));
     }
     close_stage(&self);
 }
@@ -259,7 +210,7 @@ static void test_at_once(void **state)
     h2o_iovec_t review = review_of(&self, self.token, "[\"https://kubernetes.default.svc\"]");
     const char *headers = JSON "accept: application/json, */*\r\n";
     assert_int_equal(ask(&self, "POST /tokenreview/kubernetes?timeout=30s", headers, review), 200);
-    assert_non_null(strstr(self.heard.bytes, "content-type: application/json\r\n"));
+    assert_non_null(strstr(self.server.heard.bytes, "content-type: application/json\r\n"));
     assert_non_null(strstr(body_of(&self), "\"authenticated\":true"));
     assert_non_null(strstr(body_of(&self), "\"username\":\"ada\""));
     assert_null(strstr(body_of(&self), "audiences")); /* none is claimed that is not configured */
@@ -277,11 +228,11 @@ static void test_later(void **state)
     struct stage self;
     open_stage(&self);
     self.world.stops_when_asked = true;
-    say(&self, request_of(&self, "POST /tokenreview/kubernetes", JSON,
-                          review_of(&self, self.token, "[]")));
+    server_say(&self.server, request_of(&self, "POST /tokenreview/kubernetes", JSON,
+                                        review_of(&self, self.token, "[]")));
     loop_run(self.world.loop);
     assert_non_null(self.world.asked);
-    assert_int_equal(self.heard.len, 0);
+    assert_int_equal(self.server.heard.len, 0);
     world_answer(&self.world);
     assert_int_equal(hear(&self), 200);
     assert_non_null(strstr(body_of(&self), "\"authenticated\":true"));
@@ -296,8 +247,8 @@ static void test_unsure(void **state)
     open_stage(&self);
     self.world.stops_when_asked = true;
     self.world.says = OKTA_FAILS;
-    say(&self, request_of(&self, "POST /tokenreview/kubernetes", JSON,
-                          review_of(&self, self.token, "[]")));
+    server_say(&self.server, request_of(&self, "POST /tokenreview/kubernetes", JSON,
+                                        review_of(&self, self.token, "[]")));
     loop_run(self.world.loop);
     world_answer(&self.world);
     assert_int_equal(hear(&self), 200);
@@ -316,24 +267,22 @@ static void test_overload(void **state)
     self.world.stops_when_asked = true;
     h2o_iovec_t request =
         request_of(&self, "POST /tokenreview/kubernetes", JSON, review_of(&self, self.token, "[]"));
-    say(&self, request);
+    server_say(&self.server, request);
     loop_run(self.world.loop);
-    h2o_socket_t *first = self.client;
+    h2o_socket_t *first = self.server.client;
     h2o_socket_read_stop(first);
     for (int i = 0; i < 2; i++) { /* those who are sent away take no place */
-        say(&self, request);
+        server_say(&self.server, request);
         assert_int_equal(hear(&self), 503);
     }
     h2o_iovec_t junk = review_of(&self, iovec_of("junk"), "[]");
     assert_int_equal(ask(&self, "POST /tokenreview/kubernetes", JSON, junk), 200);
-    self.client = first;
-    text_init(&self.heard, &self.world.pool);
-    h2o_socket_read_start(first, on_heard);
+    server_listen(&self.server, first);
     world_answer(&self.world);
     assert_int_equal(hear(&self), 200);
 
     identities_forget(self.world.identities, UID); /* and who had waited has given its place back */
-    say(&self, request);
+    server_say(&self.server, request);
     loop_run(self.world.loop);
     world_answer(&self.world);
     assert_int_equal(hear(&self), 200);
@@ -376,12 +325,12 @@ static h2o_iovec_t http2_review(struct stage *self)
 
 static void on_pong(h2o_socket_t *socket, const char *err)
 {
-    struct stage *self = socket->data;
+    struct test_server *self = socket->data;
     assert_null(err);
     text_add(&self->heard, socket->input->bytes, socket->input->size);
     h2o_buffer_consume(&socket->input, socket->input->size);
     if (memmem(self->heard.bytes, self->heard.len, "pingpong", 8) != NULL)
-        loop_stop(self->world.loop);
+        loop_stop(self->loop);
 }
 
 static unsigned answered(struct stage *self)
@@ -405,20 +354,20 @@ static void test_reset_stream(void **state)
     struct text more;
     open_stage(&self);
     self.world.stops_when_asked = true;
-    say(&self, http2_review(&self));
+    server_say(&self.server, http2_review(&self));
     loop_run(self.world.loop);
     assert_non_null(self.world.asked);
     text_init(&more, &self.world.pool);
     put_frame(&more, RST_STREAM, 0, 1, h2o_iovec_init("\0\0\0\x08", 4));
     put_frame(&more, PING, 0, 0, h2o_iovec_init("pingpong", 8));
     h2o_iovec_t bytes = text_iovec(&more);
-    h2o_socket_write(self.client, &bytes, 1, on_written);
-    h2o_socket_read_start(self.client, on_pong);
+    h2o_socket_write(self.server.client, &bytes, 1, server_on_written);
+    h2o_socket_read_start(self.server.client, on_pong);
     loop_run(self.world.loop);
     world_answer(&self.world);
     world_run_posted(&self.world);
     assert_int_equal(answered(&self), 0);
-    h2o_socket_close(self.client);
+    h2o_socket_close(self.server.client);
     world_run_posted(&self.world);
     close_stage(&self);
 }
